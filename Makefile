@@ -1,0 +1,56 @@
+# Every command a developer or an operator of one machine needs. `make help` lists them.
+PYTHON ?= python3
+PORT ?= 8000
+DATA_DIR ?= ./data
+VENV := .venv
+BIN := $(VENV)/bin
+# A pip configuration of the machine must not decide where the locked packages come from or warn about it.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench lock clean
+
+help: ## List the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/run.stamp ## Install what serving needs and serve on http://127.0.0.1:8000 (PORT=, DATA_DIR=)
+	@exec $(BIN)/vacpack serve --port $(PORT) --data-dir $(DATA_DIR)
+
+setup: $(VENV)/dev.stamp ## Install everything development needs into .venv
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+check: setup ## Formatting, lint, types, import rules: what CI checks before the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## Measure against the tutorial's way in one run; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+lock: ## Resolve the newest releases into requirements/*.lock (needs uv)
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml --group build -o requirements/run.lock
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
+
+clean: ## Remove .venv and caches; never the data folder
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vacpack needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/run.lock pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing vacpack into $(VENV) …'
+	@$(PIP) install --require-hashes -r requirements/run.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.lock pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing vacpack and its development tools into $(VENV) …'
+	@$(PIP) install --require-hashes -r requirements/dev.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/run.stamp

@@ -1,0 +1,46 @@
+"""Runs the migrations on one connection.
+
+On SQLite foreign keys are off meanwhile and checked at the end: batch mode rebuilds a table by dropping the old one,
+which with foreign keys on emptied its child tables. Everything happens in one transaction, so that a process killed
+half way leaves the old schema, and of two that start together one waits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, event
+
+from service.settings import load_settings
+from storage.models import metadata
+
+
+def _prepare(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("PRAGMA busy_timeout = 10000")
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _run() -> None:
+    engine = create_engine(context.config.attributes.get("url") or load_settings().database_url)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=True)
+        with context.begin_transaction():
+            context.run_migrations()
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            if broken:
+                raise RuntimeError(f"a migration left rows without their parent: {broken[:5]}")
+        connection.commit()
+    engine.dispose()
+
+
+_run()

@@ -1,0 +1,139 @@
+"""Every setting, typed and frozen. One environment variable each, ``VACPACK_`` and the name in capitals; also ``.env``.
+
+Modules are handed what they need by ``wiring``; nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "VACPACK_"
+_GIB = 1024**3
+_DAY = 24 * 3600
+
+
+class Settings(BaseSettings):
+    """What can be set, with units in the names and the reason for each default in its description."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    # Where it listens and what it stores in.
+    host: str = Field("127.0.0.1", description="Address to listen on. Loopback: opening it is a decision.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(Path("data"), description="Folder for the database, the files, the admin token and locks.")
+    database_url: str = Field("", description="SQLite URL; empty: vacpack.db in the data folder.")
+    files_url: str = Field("", description="Folder of the stored files, as file:///…; empty: files in the data folder.")
+    public_url: str = Field("", description="Address people use, if links are to be absolute, e.g. https://up.example.")
+
+    # Who may do what.
+    admin_token: SecretStr = Field(
+        SecretStr(""),
+        description="Token for lists, metrics and everything else; empty: made once, in the data folder.",
+    )
+
+    # Uploads.
+    max_upload_bytes: int = Field(10 * _GIB, ge=1, description="Largest request; the sum of a form's files counts.")
+    max_files_per_upload: int = Field(1000, ge=1, description="Files in one request; each costs an fsync.")
+    min_free_bytes: int = Field(
+        _GIB // 4, ge=0, description="Room kept free on the disk so that the database can always write."
+    )
+    max_queued_jobs: int = Field(10_000, ge=1, description="Waiting jobs beyond which uploads are refused with 503.")
+    receive_timeout_seconds: float = Field(60, gt=0, description="Silence after which an upload is given up.")
+    header_timeout_seconds: float = Field(15, gt=0, description="Time for a request's headers to arrive whole.")
+    early_refusal_drain_bytes: int = Field(
+        64 * 1024**2, ge=0, description="Bytes still read after an early refusal, so that the client sees it."
+    )
+    early_refusal_drain_seconds: float = Field(2, ge=0, description="Time for the same.")
+    idempotency_seconds: int = Field(_DAY, ge=1, description="How long an Idempotency-Key is remembered.")
+
+    # Jobs.
+    result_ttl_seconds: int = Field(7 * _DAY, ge=1, description="How long ended jobs keep their files, if not said.")
+    max_ttl_seconds: int = Field(30 * _DAY, ge=1, description="The longest `expires` a client may ask for.")
+    grave_seconds: int = Field(30 * _DAY, ge=0, description="How long an expired job answers 410 before it is 404.")
+    max_attempts: int = Field(3, ge=1, description="Tries at a job before it has failed for good.")
+    max_worker_losses: int = Field(3, ge=1, description="Workers a job may end, alone, before it has failed.")
+    retry_pause_seconds: float = Field(5, ge=0, description="Pause after a first failed attempt; doubled each time.")
+    retry_pause_max_seconds: float = Field(300, ge=0, description="The longest such pause.")
+
+    # The worker.
+    embedded_worker: bool = Field(True, description="Whether `serve` runs a worker as its child.")
+    worker_jobs: int = Field(0, ge=0, description="Jobs at a time in a worker; 0: one for each core.")
+    worker_niceness: int = Field(10, ge=0, le=19, description="Priority steps a worker stands below the service.")
+    lease_seconds: float = Field(20, gt=1, description="A worker silent for so long has lost its jobs.")
+    heartbeat_seconds: float = Field(0.5, gt=0, description="How often progress and cancels are exchanged.")
+    poll_seconds: float = Field(1, gt=0, description="How often a worker looks for jobs that no wake told of.")
+    sweep_seconds: float = Field(5, gt=0, description="How often what is over is looked for: leases, expiry.")
+    orphan_grace_seconds: float = Field(
+        3600,
+        ge=0,
+        description="Age at which a stored file that no row names is removed while the service runs.",
+    )
+
+    # Answers.
+    max_wait_seconds: float = Field(25, ge=0, description="Longest long-poll: below the usual 30 s of proxies.")
+    max_waiting_requests: int = Field(
+        2000, ge=0, description="Long-polls held at a time; beyond it they answer at once."
+    )
+    shutdown_grace_seconds: float = Field(10, ge=0, description="Time for what is under way when told to stop.")
+
+    # Logs.
+    log_format: Literal["text", "json"] = Field("text", description="One line an event: readable, or JSON.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug also logs every request, polls included."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_sqlite(cls, url: str) -> str:
+        if url and not url.startswith("sqlite:///"):
+            raise ValueError("only sqlite:///… is supported")
+        return url
+
+    @field_validator("files_url")
+    @classmethod
+    def _is_folder(cls, url: str) -> str:
+        if url and not url.startswith("file:///"):
+            raise ValueError("only file:///… is supported")
+        return url
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Derive what was left empty from the data folder."""
+        folder = self.data_dir.absolute()
+        derived = {
+            "data_dir": folder,
+            "database_url": self.database_url or f"sqlite:///{folder / 'vacpack.db'}",
+            "files_url": self.files_url or (folder / "files").as_uri(),
+            "worker_jobs": self.worker_jobs or os.cpu_count() or 1,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment and ``.env``; ``overrides`` win, those that are None are left out.
+
+    Raises:
+        pydantic.ValidationError: a value is not of its type or out of range.
+    """
+    return Settings(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def unknown_names(environment: dict[str, str] | None = None) -> list[tuple[str, str | None]]:
+    """Return the ``VACPACK_…`` names that mean nothing, each with the nearest that does.
+
+    A warning only: an orchestrator may inject such names (``VACPACK_SERVICE_HOST``) by itself.
+    """
+    given = dict(os.environ if environment is None else environment)
+    if environment is None:
+        given |= {name: value or "" for name, value in dotenv_values(".env").items()}
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    unknown = sorted({name for name in given if name.upper().startswith(PREFIX)} - set(known))
+    strange = [name for name in unknown if name.upper() not in known]
+    return [(name, next(iter(difflib.get_close_matches(name.upper(), known, 1)), None)) for name in strange]

@@ -1,0 +1,49 @@
+"""Every error the storage room raises. Callers translate them; clients never see their text."""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Base of all errors of this room."""
+
+
+class JobNotFound(StorageError):
+    """No row has this job id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job {job_id}")
+        self.job_id = job_id
+
+
+class JobConflict(StorageError):
+    """The job is in a status that does not allow the change."""
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"job {job_id} is {status}")
+        self.job_id = job_id
+        self.status = status
+
+
+class StaleAttempt(StorageError):
+    """Another attempt, a cancel or a delete won: stop, and remove your own output."""
+
+    def __init__(self, job_id: str, epoch: int) -> None:
+        super().__init__(f"attempt {epoch} of job {job_id} is over")
+        self.job_id = job_id
+        self.epoch = epoch
+
+
+class FileMissing(StorageError):
+    """The file store holds no file under this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no stored file {key}")
+        self.key = key
+
+
+class StorageFull(StorageError):
+    """The file store has no room left (ENOSPC, EDQUOT)."""
+
+
+class StorageFailed(StorageError):
+    """The file store could not do what was asked (EIO, EROFS, a failed fsync); the file must be given up."""

@@ -1,0 +1,157 @@
+"""The contract of a file store: durable bytes under keys. ``local_files`` implements it for a folder.
+
+A *key* names a stored file. Keys are made by the functions below, never from a client's file name: a source key is
+random, a result key carries the job and the epoch of the attempt that wrote it, so that two attempts never share one.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from base64 import b32encode
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, NewType, Protocol
+
+Key = NewType("Key", str)
+Chunk = bytes | bytearray | memoryview
+
+KEY_PATTERN = re.compile(r"s-[a-z2-7]{26}|r-[a-z2-7]{26}\.[0-9]{1,10}")
+
+
+def random_id() -> str:
+    """Return 128 random bits as 26 lower-case base32 characters."""
+    return b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+
+
+def new_source_key() -> Key:
+    """Return a key for a file that is about to come in: ``s-`` and 128 random bits."""
+    return Key(f"s-{random_id()}")
+
+
+def result_key(job_id: str, epoch: int) -> Key:
+    """Return the key of what attempt ``epoch`` of a job writes. Nobody else may create it."""
+    return Key(f"r-{job_id}.{epoch}")
+
+
+def attempt_of(key: Key) -> tuple[str, int] | None:
+    """Return ``(job_id, epoch)`` of a result key, None for a source key."""
+    if not key.startswith("r-"):
+        return None
+    job_id, epoch = key[2:].split(".")
+    return job_id, int(epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One committed file as a sweep sees it."""
+
+    key: Key
+    size_bytes: int
+    modified_at: float
+    """Seconds since 1970, by the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Room in the store, in bytes."""
+
+    free_bytes: int
+    total_bytes: int
+
+
+class PartFile(Protocol):
+    """A file being written; nobody sees it under its key until ``commit`` returns.
+
+    Owned by one writer at a time, but calls may come from different threads one after the other.
+    After any error the file is lost: call ``abort``. A failed fsync is never tried again on the same file, because the
+    kernel may have dropped the pages while reporting success the second time.
+    """
+
+    @property
+    def key(self) -> Key:
+        """The key it will have."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far."""
+        ...
+
+    def write(self, chunks: Sequence[Chunk]) -> None:
+        """Append all chunks in order, whole, without copying them together.
+
+        Raises:
+            StorageFull: ENOSPC or EDQUOT.
+            StorageFailed: any other error of the system.
+        """
+        ...
+
+    def commit(self) -> None:
+        """Make it durable under its key: fsync the file, rename it, fsync the folder; then close it.
+
+        When it returns, the bytes survive a power loss. Never replaces an existing file of that key.
+
+        Raises:
+            StorageFull: ENOSPC or EDQUOT.
+            StorageFailed: any other error; the part is removed, and the key may be used again only after ``delete``.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Close and remove it. Never raises; does nothing after ``commit`` or a first ``abort``."""
+        ...
+
+
+class FileStore(Protocol):
+    """Stored files under keys. Safe to call from any thread and from several processes."""
+
+    def create(self, key: Key) -> PartFile:
+        """Begin a file.
+
+        Raises:
+            StorageFull, StorageFailed: as in ``PartFile.write``.
+        """
+        ...
+
+    def open(self, key: Key) -> BinaryIO:
+        """Return the committed file for reading, seekable, at its start; the caller closes it.
+
+        A file deleted later stays readable through handles opened before.
+
+        Raises:
+            FileMissing: there is none.
+            StorageFailed: the system said otherwise.
+        """
+        ...
+
+    def size_bytes(self, key: Key) -> int:
+        """Return the committed file's size.
+
+        Raises:
+            FileMissing: there is none.
+        """
+        ...
+
+    def delete(self, keys: Iterable[Key]) -> None:
+        """Remove committed files; missing ones are no error. Not synced: a sweep finds what a power loss revives."""
+        ...
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield every committed file, in no order; files made or removed meanwhile may or may not be seen."""
+        ...
+
+    def remove_dead_parts(self) -> int:
+        """Remove part files whose writer's process has ended, whoever it was; return how many.
+
+        Parts of living writers, in this process or others, are never touched.
+        """
+        ...
+
+    def space(self) -> Space:
+        """Return the room there is, as an unprivileged process would see it.
+
+        Raises:
+            StorageFailed: the store cannot be reached.
+        """
+        ...

@@ -1,0 +1,375 @@
+"""Every change a worker makes to a job: claim, heartbeat, finish, fail, confirm_cancel, release.
+
+Each is one conditional UPDATE, fenced by the epoch; zero rows means somebody else won. All functions take the caller's
+open transaction and never commit. Statuses are written as literals, so that partial indexes are used. What owners and
+time change stands in ``job_table``, what happens when a worker is gone in ``job_rescue``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from storage.database import Now
+from storage.errors import StaleAttempt
+from storage.file_store import Key
+from storage.lifecycle import JobStatus
+from storage.models import attempts, jobs, sources, status_literal
+from storage.work_totals import Outcome, count
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedSource:
+    """One file that an attempt reads."""
+
+    key: Key
+    name: str
+    size_bytes: int
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job under a lease: what one attempt works on, and what fences it."""
+
+    seq: int
+    id: str
+    epoch: int
+    worker_id: str
+    attempt: int
+    name: str
+    format: str
+    level: str
+    size_bytes: int
+    is_isolated: bool
+    sources: tuple[ClaimedSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an attempt has come, in bytes of the source."""
+
+    phase: str
+    bytes_done: int
+    bytes_per_second: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """What an attempt made, stored and proven."""
+
+    key: Key
+    name: str
+    format: str
+    media_type: str
+    coding: str | None
+    """The content coding under which the stored bytes may be served, if any."""
+    size_bytes: int
+    sha256: str
+    stored_as_is: bool
+
+
+_QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)
+_ALWAYS: ColumnElement[bool] = literal_column("1 = 1")
+_WAS_CANCELLED = jobs.c.cancel_requested_at.is_not(None)
+_NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None}
+_NO_PROGRESS: dict[str, Any] = {"phase": None, "bytes_done": 0, "bytes_per_second": None}
+_NEXT_VERSION = jobs.c.version + 1
+_RESULT_COLUMNS = ("key", "name", "format", "media_type", "coding", "size_bytes", "sha256")
+
+
+def _claim() -> Update:
+    q = jobs.alias("q")
+    due = (
+        select(q.c.seq)
+        .where(q.c.status == _QUEUED, q.c.run_at <= Now())
+        .order_by(q.c.run_at, q.c.seq)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    return (
+        update(jobs)
+        .where(jobs.c.seq == due, jobs.c.status == _QUEUED)
+        .where(or_(jobs.c.is_isolated == false(), bindparam("is_idle", type_=Boolean)))
+        .values(
+            status=_RUNNING,
+            epoch=jobs.c.epoch + 1,
+            attempts=jobs.c.attempts + 1,
+            lease_owner=bindparam("worker_id"),
+            lease_expires_at=Now() + bindparam("lease", type_=BigInteger),
+            started_at=func.coalesce(jobs.c.started_at, Now()),
+            version=_NEXT_VERSION,
+            **{**_NO_PROGRESS, "phase": "starting"},
+        )
+        .returning(jobs)
+    )
+
+
+# Built once: building a statement costs several times what running it does.
+_CLAIM = _claim()
+_BEGIN_ATTEMPT = insert(attempts).values(started_at=Now())
+_CLAIMED_SOURCES = (
+    select(sources.c.key, sources.c.name, sources.c.size_bytes, sources.c.sha256)
+    .where(sources.c.job_seq == bindparam("seq"))
+    .order_by(sources.c.position)
+)
+
+
+def claim(connection: Connection, worker_id: str, *, lease_milliseconds: int, is_idle: bool) -> ClaimedJob | None:
+    """Take the job that has been due longest, or None.
+
+    A job that must run alone is given to an idle worker only, and holds back those behind it until then: the caller
+    must not claim anything else while it runs.
+    """
+    fence = {"worker_id": worker_id, "lease": lease_milliseconds, "is_idle": is_idle}
+    row = connection.execute(_CLAIM, fence).one_or_none()
+    if row is None:
+        return None
+    connection.execute(_BEGIN_ATTEMPT, {"job_seq": row.seq, "epoch": row.epoch, "worker_id": worker_id})
+    return ClaimedJob(
+        seq=row.seq,
+        id=row.id,
+        epoch=row.epoch,
+        worker_id=worker_id,
+        attempt=row.attempts,
+        name=row.name,
+        format=row.format,
+        level=row.level,
+        size_bytes=row.source_size_bytes,
+        is_isolated=row.is_isolated,
+        sources=tuple(ClaimedSource(*source) for source in connection.execute(_CLAIMED_SOURCES, {"seq": row.seq})),
+    )
+
+
+_FENCE = and_(
+    jobs.c.seq == bindparam("fence_seq"),
+    jobs.c.id == bindparam("fence_id"),
+    jobs.c.status == _RUNNING,
+    jobs.c.epoch == bindparam("fence_epoch"),
+    jobs.c.lease_owner == bindparam("fence_worker"),
+)
+
+
+def _fence_of(job: ClaimedJob) -> dict[str, Any]:
+    return {"fence_seq": job.seq, "fence_id": job.id, "fence_epoch": job.epoch, "fence_worker": job.worker_id}
+
+
+_HEARTBEAT = (
+    update(jobs)
+    .where(_FENCE)
+    .values(
+        lease_expires_at=Now() + bindparam("lease", type_=BigInteger),
+        phase=bindparam("phase"),
+        bytes_done=bindparam("bytes_done"),
+        bytes_per_second=bindparam("bytes_per_second"),
+        version=_NEXT_VERSION,
+    )
+    .returning(jobs.c.cancel_requested_at)
+)
+
+
+def heartbeat(connection: Connection, job: ClaimedJob, progress: Progress, *, lease_milliseconds: int) -> bool:
+    """Renew the lease and tell how far the attempt is; return whether its owner wants it cancelled.
+
+    Raises:
+        StaleAttempt: the attempt is over.
+    """
+    values = _fence_of(job) | {"lease": lease_milliseconds} | asdict(progress)
+    row = connection.execute(_HEARTBEAT, values).one_or_none()
+    if row is None:
+        raise StaleAttempt(job.id, job.epoch)
+    return row.cancel_requested_at is not None
+
+
+_FINISH = (
+    update(jobs)
+    .where(_FENCE, jobs.c.cancel_requested_at.is_(None))
+    .values(
+        status=_SUCCEEDED,
+        **{f"result_{name}": bindparam(name) for name in _RESULT_COLUMNS},
+        stored_as_is=bindparam("stored_as_is"),
+        source_sha256=bindparam("only_digest"),
+        bytes_done=jobs.c.source_size_bytes,
+        finished_at=Now(),
+        expires_at=Now() + jobs.c.ttl_milliseconds,
+        version=_NEXT_VERSION,
+        **dict.fromkeys(("phase", "bytes_per_second", "error_code", "error_detail")),
+        **_NO_LEASE,
+    )
+    .returning(jobs.c.seq)
+)
+_PROVEN = update(sources).where(sources.c.job_seq == bindparam("job"), sources.c.position == bindparam("place"))
+_PROVEN_AND_KEPT = _PROVEN.values(sha256=bindparam("digest"))
+_PROVEN_AND_GONE = _PROVEN.values(sha256=bindparam("digest"), key=None)
+
+
+def finish(connection: Connection, job: ClaimedJob, result: StoredResult, digests: Sequence[str]) -> None:
+    """Record the proven result and the SHA-256 of every source, in order; source keys are dropped unless kept as is.
+
+    The caller deletes the sources' files after the commit.
+
+    Raises:
+        StaleAttempt: the attempt is over, or a cancel came first: delete the result and try ``confirm_cancel``.
+    """
+    only = digests[0] if len(digests) == 1 else None
+    values = _fence_of(job) | asdict(result) | {"only_digest": only}
+    if connection.execute(_FINISH, values).one_or_none() is None:
+        raise StaleAttempt(job.id, job.epoch)
+    proven = [{"job": job.seq, "place": place, "digest": digest} for place, digest in enumerate(digests)]
+    connection.execute(_PROVEN_AND_KEPT if result.stored_as_is else _PROVEN_AND_GONE, proven)
+    _end_attempt(connection, job, "succeeded", bytes_out=result.size_bytes, result_format=result.format)
+
+
+def fail(
+    connection: Connection,
+    job: ClaimedJob,
+    *,
+    code: str,
+    detail: str,
+    is_fatal: bool,
+    pause_milliseconds: int,
+) -> JobStatus:
+    """Record a failed attempt: queued again after the pause while attempts are left, else failed; or cancelled.
+
+    Raises:
+        StaleAttempt: the attempt is over.
+    """
+    over = _ALWAYS if is_fatal else jobs.c.attempts >= jobs.c.max_attempts
+    status = leave(
+        connection,
+        _FENCE,
+        case((_WAS_CANCELLED, _CANCELLED), (over, _FAILED), else_=_QUEUED),
+        is_final=_WAS_CANCELLED | over,
+        fence=_fence_of(job),
+        error_code=code,
+        error_detail=detail[:500],
+        run_at=Now() + pause_milliseconds,
+    )
+    if not status:
+        raise StaleAttempt(job.id, job.epoch)
+    _end_attempt(connection, job, "failed", code=code, detail=detail)
+    return status[0].status
+
+
+def confirm_cancel(connection: Connection, job: ClaimedJob) -> None:
+    """Record that the attempt has stopped because its owner asked.
+
+    Raises:
+        StaleAttempt: the attempt is over, or nobody asked.
+    """
+    left = leave(connection, and_(_FENCE, _WAS_CANCELLED), _CANCELLED, is_final=_ALWAYS, fence=_fence_of(job))
+    if not left:
+        raise StaleAttempt(job.id, job.epoch)
+    _end_attempt(connection, job, "cancelled")
+
+
+def release(connection: Connection, job: ClaimedJob) -> None:
+    """Give the job back at its old place in the queue, the attempt uncounted; cancelled if that was asked for.
+
+    Raises:
+        StaleAttempt: the attempt is over.
+    """
+    left = leave(
+        connection,
+        _FENCE,
+        case((_WAS_CANCELLED, _CANCELLED), else_=_QUEUED),
+        is_final=_WAS_CANCELLED,
+        fence=_fence_of(job),
+        attempts=jobs.c.attempts - 1,
+    )
+    if not left:
+        raise StaleAttempt(job.id, job.epoch)
+    _end_attempt(connection, job, "released")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftJob:
+    """A job that is not running any more, and where it went."""
+
+    seq: int
+    id: str
+    epoch: int
+    status: JobStatus
+
+
+def leave(
+    connection: Connection,
+    where: ColumnElement[bool],
+    status: ColumnElement[str],
+    *,
+    is_final: ColumnElement[bool],
+    fence: dict[str, Any] | None = None,
+    **changes: Any,
+) -> list[LeftJob]:
+    """Take running jobs to another status, here or in ``job_rescue``; a final one gets the times of its end."""
+    statement = (
+        update(jobs)
+        .where(where)
+        .values(
+            status=status,
+            finished_at=case((is_final, Now()), else_=None),
+            expires_at=case((is_final, Now() + jobs.c.ttl_milliseconds), else_=None),
+            version=_NEXT_VERSION,
+            **_NO_LEASE,
+            **_NO_PROGRESS,
+            **changes,
+        )
+        .returning(jobs.c.seq, jobs.c.id, jobs.c.epoch, jobs.c.status)
+    )
+    rows = connection.execute(statement, fence or {}).all()
+    return [LeftJob(row.seq, row.id, row.epoch, JobStatus(row.status)) for row in rows]
+
+
+_END_ATTEMPT = (
+    update(attempts)
+    .where(attempts.c.job_seq == bindparam("job"), attempts.c.epoch == bindparam("number"))
+    .values(
+        ended_at=Now(),
+        outcome=bindparam("how"),
+        error_code=bindparam("code"),
+        error_detail=bindparam("detail"),
+    )
+    .returning(attempts.c.ended_at - attempts.c.started_at)
+)
+
+
+def _end_attempt(
+    connection: Connection,
+    job: ClaimedJob,
+    outcome: str,
+    *,
+    code: str = "",
+    detail: str | None = None,
+    bytes_out: int = 0,
+    result_format: str | None = None,
+) -> None:
+    ended = {
+        "job": job.seq,
+        "number": job.epoch,
+        "how": outcome,
+        "code": code or None,
+        "detail": detail and detail[:500],
+    }
+    milliseconds: int = connection.execute(_END_ATTEMPT, ended).scalar_one()
+    what = Outcome(result_format or job.format, outcome, code)
+    count(connection, what, milliseconds=milliseconds, bytes_in=job.size_bytes, bytes_out=bytes_out)

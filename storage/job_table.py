@@ -1,0 +1,170 @@
+"""Every change that owners and time make to a job: insert, cancel, retry, delete, expire, prune.
+
+Each is one conditional UPDATE; zero rows means somebody else won. All functions take the caller's open transaction and
+never commit. What workers change stands in ``job_attempts``, reads in ``job_views``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, case, delete, insert, select, update
+
+from storage.database import Now
+from storage.errors import JobConflict, JobNotFound
+from storage.file_store import Key
+from storage.lifecycle import JobStatus
+from storage.models import jobs, sources, status_literal
+
+
+@dataclass(frozen=True, slots=True)
+class NewSource:
+    """One received file of a job that is about to be made."""
+
+    key: Key
+    name: str
+    size_bytes: int
+    sha256: str | None
+    media_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What ``insert_job`` needs to know."""
+
+    id: str
+    manage_key_digest: str
+    name: str
+    format: str
+    level: str
+    ttl_milliseconds: int
+    max_attempts: int
+    sources: tuple[NewSource, ...]
+
+
+_QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)
+_NEXT_VERSION = jobs.c.version + 1
+
+
+# Built once: building a statement costs several times what running it does, and uploads come by the thousand.
+_INSERT_JOB = insert(jobs).values(status=_QUEUED, run_at=Now(), created_at=Now()).returning(jobs.c.seq)
+_INSERT_SOURCE = insert(sources)
+
+
+def insert_job(connection: Connection, job: NewJob) -> int:
+    """Make a queued job of received files; return its ``seq``."""
+    only = job.sources[0] if len(job.sources) == 1 else None
+    row = {
+        "id": job.id,
+        "manage_key_digest": job.manage_key_digest,
+        "name": job.name,
+        "format": job.format,
+        "level": job.level,
+        "ttl_milliseconds": job.ttl_milliseconds,
+        "max_attempts": job.max_attempts,
+        "source_size_bytes": sum(source.size_bytes for source in job.sources),
+        "source_sha256": only and only.sha256,
+        "source_media_type": only and only.media_type,
+        "source_files": len(job.sources),
+    }
+    seq: int = connection.execute(_INSERT_JOB, row).scalar_one()
+    rows = [{"job_seq": seq, "position": position, **asdict(source)} for position, source in enumerate(job.sources)]
+    connection.execute(_INSERT_SOURCE, rows)
+    return seq
+
+
+def cancel(connection: Connection, job_id: str) -> JobStatus:
+    """Cancel a queued job at once, ask a running one to stop; return the status it has now.
+
+    Asking again is no error.
+
+    Raises:
+        JobNotFound, JobConflict: there is none, or it has ended otherwise.
+    """
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.status.in_([_QUEUED, _RUNNING]), jobs.c.cancel_requested_at.is_(None))
+        .values(
+            cancel_requested_at=Now(),
+            status=case((jobs.c.status == _RUNNING, _RUNNING), else_=_CANCELLED),
+            finished_at=case((jobs.c.status == _RUNNING, None), else_=Now()),
+            expires_at=case((jobs.c.status == _RUNNING, None), else_=Now() + jobs.c.ttl_milliseconds),
+            version=_NEXT_VERSION,
+        )
+        .returning(jobs.c.status)
+    )
+    status = connection.execute(statement).scalar_one_or_none() or _status(connection, job_id)
+    if status in (JobStatus.RUNNING, JobStatus.CANCELLED):
+        return JobStatus(status)
+    raise JobConflict(job_id, status)
+
+
+def retry(connection: Connection, job_id: str, *, attempts_more: int) -> None:
+    """Queue a failed or cancelled job again, with so many attempts more; the epoch goes on.
+
+    Raises:
+        JobNotFound, JobConflict: there is none, or it is in another status.
+    """
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.status.in_([_FAILED, _CANCELLED]))
+        .values(
+            status=_QUEUED,
+            run_at=Now(),
+            max_attempts=jobs.c.attempts + attempts_more,
+            losses=0,
+            version=_NEXT_VERSION,
+            **dict.fromkeys(("cancel_requested_at", "error_code", "error_detail", "finished_at", "expires_at")),
+        )
+        .returning(jobs.c.seq)
+    )
+    if connection.execute(statement).one_or_none() is None:
+        raise JobConflict(job_id, _status(connection, job_id))
+
+
+def _status(connection: Connection, job_id: str) -> str:
+    status: str | None = connection.execute(select(jobs.c.status).where(jobs.c.id == job_id)).scalar_one_or_none()
+    if status is None:
+        raise JobNotFound(job_id)
+    return status
+
+
+def delete_job(connection: Connection, job_id: str) -> list[Key]:
+    """Remove the row in any status; return the keys whose files the caller deletes after the commit.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    seq = connection.execute(select(jobs.c.seq).where(jobs.c.id == job_id)).scalar_one_or_none()
+    if seq is None:
+        raise JobNotFound(job_id)
+    keys = _keys_of(connection, [seq])
+    connection.execute(delete(jobs).where(jobs.c.seq == seq))
+    return keys
+
+
+def _keys_of(connection: Connection, seqs: Sequence[int]) -> list[Key]:
+    results = select(jobs.c.result_key).where(jobs.c.seq.in_(seqs), jobs.c.result_key.is_not(None))
+    inputs = select(sources.c.key).where(sources.c.job_seq.in_(seqs), sources.c.key.is_not(None))
+    return [Key(key) for key in connection.execute(results.union(inputs)).scalars()]
+
+
+def expire(connection: Connection, *, grave_milliseconds: int, limit: int) -> list[Key]:
+    """Expire up to ``limit`` ended jobs whose time is over; return the keys whose files the caller deletes."""
+    due = select(jobs.c.seq).where(jobs.c.expires_at <= Now(), jobs.c.status.in_([_SUCCEEDED, _FAILED, _CANCELLED]))
+    seqs = connection.execute(due.limit(limit)).scalars().all()
+    keys = _keys_of(connection, seqs)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.seq.in_(seqs))
+        .values(status=_EXPIRED, result_key=None, expires_at=Now() + grave_milliseconds, version=_NEXT_VERSION)
+    )
+    connection.execute(update(sources).where(sources.c.job_seq.in_(seqs)).values(key=None))
+    return keys
+
+
+def prune(connection: Connection, *, limit: int) -> int:
+    """Remove up to ``limit`` expired rows whose grave has stood long enough; return how many."""
+    due = select(jobs.c.seq).where(jobs.c.expires_at <= Now(), jobs.c.status == _EXPIRED).limit(limit)
+    return connection.execute(delete(jobs).where(jobs.c.seq.in_(due))).rowcount

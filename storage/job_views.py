@@ -1,0 +1,134 @@
+"""Every read of jobs: one row's status (the hot path), lists, what is waiting, and which keys rows still name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union,
+)
+from sqlalchemy.dialects import sqlite
+
+from storage.database import Now
+from storage.file_store import Key, StoredFile, attempt_of
+from storage.lifecycle import JobStatus
+from storage.models import attempts, jobs, sources, status_literal, workers
+
+_QUEUED, _RUNNING, *_ = map(status_literal, JobStatus)
+
+
+def _with_position() -> Select[Any]:
+    ahead = jobs.alias("ahead")
+    position = (
+        select(func.count() + literal_column("1"))
+        .where(ahead.c.status == _QUEUED, tuple_(ahead.c.run_at, ahead.c.seq) < tuple_(jobs.c.run_at, jobs.c.seq))
+        .scalar_subquery()
+    )
+    return select(jobs, case((jobs.c.status == _QUEUED, position)).label("queue_position"))
+
+
+STATUS_COLUMNS: tuple[str, ...] = (*jobs.c.keys(), "queue_position")
+"""The columns of a status row: those of ``jobs``, and the place in the queue (1 is next) while it waits."""
+
+STATUS_SQL = str(
+    _with_position().where(jobs.c.id == bindparam("id")).compile(dialect=sqlite.dialect(paramstyle="qmark"))
+)
+"""The status of one job, for a plain connection: one indexed read, one parameter, ``STATUS_COLUMNS`` back."""
+
+
+def job_rows(connection: Connection, ids: Iterable[str]) -> list[RowMapping]:
+    """Return the status rows of these jobs, in no order; unknown ids are left out."""
+    return list(connection.execute(_with_position().where(jobs.c.id.in_(list(ids)))).mappings())
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a list shows."""
+
+    status: JobStatus | None = None
+    name_contains: str | None = None
+    before_seq: int | None = None
+    limit: int = 50
+
+
+def list_jobs(connection: Connection, wanted: JobFilter) -> list[RowMapping]:
+    """Return status rows, newest first."""
+    query = _with_position().order_by(jobs.c.seq.desc()).limit(wanted.limit)
+    if wanted.status is not None:
+        query = query.where(jobs.c.status == wanted.status)
+    if wanted.name_contains:
+        query = query.where(jobs.c.name.icontains(wanted.name_contains, autoescape=True))
+    if wanted.before_seq is not None:
+        query = query.where(jobs.c.seq < wanted.before_seq)
+    return list(connection.execute(query).mappings())
+
+
+def job_sources(connection: Connection, job_id: str) -> list[RowMapping]:
+    """Return the sources of a job in order of arrival."""
+    query = select(sources).join(jobs, jobs.c.seq == sources.c.job_seq).where(jobs.c.id == job_id)
+    return list(connection.execute(query.order_by(sources.c.position)).mappings())
+
+
+def job_attempts(connection: Connection, job_id: str) -> list[RowMapping]:
+    """Return the attempts at a job, first one first."""
+    query = select(attempts).join(jobs, jobs.c.seq == attempts.c.job_seq).where(jobs.c.id == job_id)
+    return list(connection.execute(query.order_by(attempts.c.epoch)).mappings())
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits and what runs."""
+
+    queued: int
+    running: int
+    source_bytes: int
+    """Bytes of the sources of all these jobs: what their results may yet need."""
+    oldest_queued_seconds: float
+
+
+def backlog(connection: Connection) -> Backlog:
+    """Count the jobs that are not final; served by the partial indexes, whatever the size of the table."""
+    queued = select(func.count(), func.sum(jobs.c.source_size_bytes), func.min(jobs.c.created_at), Now())
+    count, size, oldest, now = connection.execute(queued.where(jobs.c.status == _QUEUED)).one()
+    running = select(func.count(), func.sum(jobs.c.source_size_bytes)).where(jobs.c.status == _RUNNING)
+    running_count, running_size = connection.execute(running).one()
+    age = 0.0 if oldest is None else max(0.0, (now - oldest) / 1000)
+    return Backlog(count, running_count, (size or 0) + (running_size or 0), age)
+
+
+def live_workers(connection: Connection, *, within_milliseconds: int) -> int:
+    """Return how many workers gave a sign of life within that time."""
+    query = select(func.count()).where(workers.c.heartbeat_at > Now() - within_milliseconds)
+    return connection.execute(query).scalar_one()
+
+
+def unnamed(connection: Connection, files: Sequence[StoredFile]) -> list[Key]:
+    """Return the keys among these files that no row names and no running attempt may be writing."""
+    keys = [file.key for file in files]
+    made_by = {key: attempt for key in keys if (attempt := attempt_of(key))}
+    named = union(
+        select(sources.c.key).where(sources.c.key.in_(keys)),
+        select(jobs.c.result_key).where(jobs.c.id.in_([job_id for job_id, _ in made_by.values()])),
+    )
+    kept = set(connection.execute(named).scalars())
+    writing = [and_(jobs.c.id == job_id, jobs.c.epoch == epoch) for job_id, epoch in made_by.values()]
+    running = (
+        connection.execute(select(jobs.c.id, jobs.c.epoch).where(jobs.c.status == _RUNNING, or_(*writing))).all()
+        if writing
+        else []
+    )
+    alive = {tuple(row) for row in running}
+    return [key for key in keys if key not in kept and made_by.get(key) not in alive]

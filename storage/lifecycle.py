@@ -1,0 +1,73 @@
+"""The life of a job: its statuses, and every step from one to another. Pure data; nothing here touches a database.
+
+Two rules. Every transition is one conditional UPDATE in ``job_table``, fenced by the epoch; and no transition happens
+that does not stand in ``TRANSITIONS``. The diagram in ``docs/architecture.md`` is drawn from this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. A closed set; what else one might want to say is derived from the row."""
+
+    QUEUED = "queued"
+    """Durable and waiting: made by submit, by retry, or given back by an attempt that did not end it."""
+    RUNNING = "running"
+    """A worker holds the lease. A crash leaves it here until rescue finds the worker gone or the lease over."""
+    SUCCEEDED = "succeeded"
+    """The result is stored and was read back to the digest of what came in."""
+    FAILED = "failed"
+    """Given up, with an error; the source is still there for a retry."""
+    CANCELLED = "cancelled"
+    """Stopped by its owner; the source is still there for a retry."""
+    EXPIRED = "expired"
+    """Files gone, row kept so that the answer is 410 and not 404, until it is pruned."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens by itself, apart from expiry."""
+        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step: from where to where, by which function of ``job_table``, and why."""
+
+    source: JobStatus | None
+    target: JobStatus | None
+    name: str
+    why: str
+
+
+_Q, _R, _S, _F, _C, _X = JobStatus
+
+TRANSITIONS = (
+    Transition(None, _Q, "insert", "an upload is durable and becomes a job"),
+    Transition(_Q, _R, "claim", "a worker takes the oldest job that is due"),
+    Transition(_R, _S, "finish", "the result is stored and verified"),
+    Transition(_R, _Q, "fail", "the attempt failed and attempts are left: run again after a pause"),
+    Transition(_R, _F, "fail", "the attempt failed for good"),
+    Transition(_R, _C, "confirm_cancel", "the worker has stopped because its owner asked"),
+    Transition(_R, _Q, "release", "the worker is shutting down and gives the job back, uncounted"),
+    Transition(_R, _Q, "rescue", "the worker is gone: run again, alone if the worker died of something"),
+    Transition(_R, _F, "rescue", "the job has ended too many workers, or its attempts are used up"),
+    Transition(_R, _C, "rescue", "the worker is gone and a cancel was waiting"),
+    Transition(_Q, _C, "cancel", "nothing was running yet"),
+    Transition(_F, _Q, "retry", "its owner asks for another round"),
+    Transition(_C, _Q, "retry", "its owner changed their mind"),
+    Transition(_S, _X, "expire", "its time is over"),
+    Transition(_F, _X, "expire", "its time is over"),
+    Transition(_C, _X, "expire", "its time is over"),
+    Transition(_X, None, "prune", "its grave has stood long enough"),
+)
+
+
+def allows(source: JobStatus | None, target: JobStatus | None) -> bool:
+    """Return whether some transition leads from ``source`` to ``target``; None is 'no row'.
+
+    ``delete`` is not listed: it removes the row in any status.
+    """
+    return any(step.source is source and step.target is target for step in TRANSITIONS)

@@ -1,0 +1,147 @@
+"""The ``FileStore`` for a folder: one flat folder, a committed file ``<key>``, a file being written ``<key>.part``.
+
+Which bytes are where, and how a file begins and ends, is told here; how one is written stands in ``local_part``, how
+commits share the folder's fsync in ``folder_sync``. Only this module makes paths, and only out of checked keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from stat import S_ISREG
+from typing import BinaryIO
+
+from storage.errors import FileMissing
+from storage.file_store import KEY_PATTERN, Key, Space, StoredFile
+from storage.file_system import FileSystem, as_storage_error, storage_errors, sync_folder
+from storage.folder_sync import FolderSync
+from storage.local_part import PART_SUFFIX, LocalPart, remove_if_dead
+
+
+class LocalFiles:
+    """Stored files in a folder of a file system with ``flock`` and atomic ``rename``.
+
+    Safe from any thread and from several processes on the same folder. Methods that take a key raise ValueError for
+    one that ``KEY_PATTERN`` does not match: that is a mistake in the program, never in what a client sent.
+    """
+
+    def __init__(self, root: Path, *, file_system: FileSystem | None = None) -> None:
+        """Use ``root``; make it and missing parents, mode 0700, durably.
+
+        Raises:
+            StorageFull, StorageFailed: the folder cannot be made, or ``root`` is something else.
+        """
+        self._file_system = file_system or FileSystem()
+        self._root = root.absolute()
+        self._prefix = os.path.join(self._root, "")  # noqa: PTH118 - paths are made once per call, as plain text
+        self._folder = FolderSync(self._file_system, self._root)
+        with storage_errors("making the folder"):
+            _make_folder(self._file_system, self._root)
+
+    def create(self, key: Key) -> LocalPart:
+        """As ``FileStore.create``. A key with a file or a part, even a dead one, is refused with StorageFailed."""
+        return LocalPart(self._file_system, self._folder, key, self._path(key))
+
+    def open(self, key: Key) -> BinaryIO:
+        """As ``FileStore.open``. The handle is buffered; reads of more than the buffer pass it by."""
+        path = self._path(key)
+        with storage_errors(f"opening {key}"):
+            try:
+                return self._file_system.open_reader(path)
+            except FileNotFoundError as error:
+                raise FileMissing(key) from error
+
+    def size_bytes(self, key: Key) -> int:
+        """As ``FileStore.size_bytes``; other errors of the system are StorageFailed."""
+        path = self._path(key)
+        with storage_errors(f"measuring {key}"):
+            try:
+                return self._file_system.lstat(path).st_size
+            except FileNotFoundError as error:
+                raise FileMissing(key) from error
+
+    def delete(self, keys: Iterable[Key]) -> None:
+        """As ``FileStore.delete``."""
+        _try_all(self._unlink, [self._path(key) for key in keys], "deleting")
+
+    def files(self) -> Iterator[StoredFile]:
+        """As ``FileStore.files``. Names that are no keys are passed over, and so is what is no regular file."""
+        with storage_errors("listing"), self._file_system.scandir(self._root) as entries:
+            for entry in entries:
+                if KEY_PATTERN.fullmatch(entry.name) and (found := self._look_at(Key(entry.name))):
+                    yield found
+
+    def remove_dead_parts(self) -> int:
+        """As ``FileStore.remove_dead_parts``; exact, by the locks of living writers, with no clock."""
+        with storage_errors("listing"), self._file_system.scandir(self._root) as entries:
+            paths = [entry.path for entry in entries if _is_part(entry)]
+        return _try_all(lambda path: remove_if_dead(self._file_system, path), paths, "removing a dead part")
+
+    def space(self) -> Space:
+        """As ``FileStore.space``; quotas are not seen here, only met (EDQUOT) when writing."""
+        with storage_errors("measuring space"):
+            found = self._file_system.statvfs(self._root)
+        return Space(
+            free_bytes=found.f_bavail * found.f_frsize,
+            total_bytes=found.f_blocks * found.f_frsize,
+        )
+
+    def _path(self, key: Key) -> str:
+        if not KEY_PATTERN.fullmatch(key):
+            raise ValueError(f"not a key: {key!r}")
+        return self._prefix + key
+
+    def _unlink(self, path: str) -> bool:
+        try:
+            self._file_system.unlink(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _look_at(self, key: Key) -> StoredFile | None:
+        with suppress(FileNotFoundError):
+            found = self._file_system.lstat(self._path(key))
+            if S_ISREG(found.st_mode):
+                return StoredFile(key, found.st_size, found.st_mtime)
+        return None
+
+
+def _is_part(entry: os.DirEntry[str]) -> bool:
+    key, suffix = entry.name[: -len(PART_SUFFIX)], entry.name[-len(PART_SUFFIX) :]
+    return suffix == PART_SUFFIX and KEY_PATTERN.fullmatch(key) is not None and entry.is_file(follow_symlinks=False)
+
+
+def _try_all(remove: Callable[[str], bool], paths: Iterable[str], doing: str) -> int:
+    """Return for how many paths ``remove`` was true. An error with one does not spare the others; the first is raised."""
+    removed = 0
+    first_error: OSError | None = None
+    for path in paths:
+        try:
+            removed += remove(path)
+        except OSError as error:
+            first_error = first_error or error
+    if first_error:
+        raise as_storage_error(first_error, doing) from first_error
+    return removed
+
+
+def _make_folder(file_system: FileSystem, folder: Path) -> None:
+    """Make a folder and its parents; raises OSError. A file is only as durable as the names above it.
+
+    So the parent is synced each time. If the folder was there that is a courtesy, for a process that died between
+    making and syncing it: a mount point, or a parent that only its owner may read, must not fail the start.
+    """
+    try:
+        file_system.mkdir(folder, 0o700)
+    except FileNotFoundError:
+        _make_folder(file_system, folder.parent)
+        _make_folder(file_system, folder)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        with suppress(OSError):
+            sync_folder(file_system, folder.parent)
+    else:
+        sync_folder(file_system, folder.parent)

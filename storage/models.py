@@ -1,0 +1,184 @@
+"""The tables. Times are whole milliseconds since 1970 (UTC) from the database's clock; digests are lower-case hex.
+
+Integers for times lose no zone and compare the same everywhere. Statuses are strings with a CHECK, not a native enum,
+so that migrations stay trivial. Queries on ``jobs`` live in ``job_table``.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnClause,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    literal_column,
+    text,
+)
+
+from storage.lifecycle import JobStatus
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Digest = String(64)
+_Id = String(26)
+
+
+def _milliseconds(name: str, *, nullable: bool = True) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def _in(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+def status_literal(status: JobStatus) -> ColumnClause[str]:
+    """Return the status as it stands in SQL text; a bound one would not be matched to the partial indexes."""
+    return literal_column(f"'{status}'", String)
+
+
+_ALL = tuple(str(status) for status in JobStatus)
+_FINAL = tuple(str(status) for status in JobStatus if status.is_final)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    # Order of arrival; AUTOINCREMENT because SQLite otherwise hands a deleted row's number out again.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", _Id, nullable=False, unique=True),
+    Column("owner_id", String(64)),
+    Column("manage_key_digest", _Digest, nullable=False),
+    Column("status", String(10), nullable=False),
+    # +1 with every change somebody may see: the ETag.
+    Column("version", Integer, nullable=False, server_default="1"),
+    # What was sent, and what was asked for.
+    Column("name", String(240), nullable=False),
+    Column("format", String(10), nullable=False),
+    Column("level", String(10), nullable=False),
+    Column("ttl_milliseconds", BigInteger, nullable=False),
+    Column("source_size_bytes", BigInteger, nullable=False),
+    Column("source_sha256", _Digest),
+    Column("source_media_type", String(255)),
+    Column("source_files", Integer, nullable=False),
+    # The attempt. epoch fences: +1 at each claim, never lowered. attempts counts tries that count: +1 at claim, -1 when
+    # the job is given back or its worker dies. losses counts workers that died with this job alone.
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("max_attempts", Integer, nullable=False),
+    Column("losses", Integer, nullable=False, server_default="0"),
+    Column("is_isolated", Boolean, nullable=False, server_default=text("0")),
+    Column("lease_owner", _Id),
+    _milliseconds("lease_expires_at"),
+    _milliseconds("cancel_requested_at"),
+    Column("phase", String(12)),
+    Column("bytes_done", BigInteger, nullable=False, server_default="0"),
+    Column("bytes_per_second", BigInteger),
+    # The outcome.
+    Column("result_key", String(64)),
+    Column("result_name", String(255)),
+    Column("result_format", String(10)),
+    Column("result_media_type", String(255)),
+    Column("result_coding", String(10)),
+    Column("result_size_bytes", BigInteger),
+    Column("result_sha256", _Digest),
+    Column("stored_as_is", Boolean, nullable=False, server_default=text("0")),
+    Column("error_code", String(40)),
+    Column("error_detail", String(500)),
+    _milliseconds("run_at", nullable=False),
+    _milliseconds("created_at", nullable=False),
+    _milliseconds("started_at"),
+    _milliseconds("finished_at"),
+    _milliseconds("expires_at"),
+    CheckConstraint(_in("status", _ALL), name="status"),
+    CheckConstraint(
+        "(status = 'running') = (lease_owner IS NOT NULL AND lease_expires_at IS NOT NULL)",
+        name="lease_while_running",
+    ),
+    CheckConstraint(f"({_in('status', _FINAL)}) = (finished_at IS NOT NULL)", name="finished_when_final"),
+    CheckConstraint("attempts >= 0 AND attempts <= epoch", name="attempts"),
+    CheckConstraint("bytes_done >= 0 AND source_size_bytes >= 0", name="bytes"),
+    CheckConstraint("status != 'succeeded' OR result_key IS NOT NULL", name="result_when_succeeded"),
+    # Literals, never binds, in the statements these serve: a bound status is not matched to a partial index.
+    Index("ix_jobs_ready", "run_at", "seq", sqlite_where=text("status = 'queued'")),
+    Index("ix_jobs_lease", "lease_expires_at", sqlite_where=text("status = 'running'")),
+    Index("ix_jobs_expiry", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
+    Index("ix_jobs_status_seq", "status", "seq"),
+    sqlite_autoincrement=True,
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("job_seq", ForeignKey("jobs.seq", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    # NULL once the result has been proven and the source is gone.
+    Column("key", String(64)),
+    Column("name", String(1024), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", _Digest),
+    Column("media_type", String(255)),
+    Index("ix_sources_key", "key", unique=True, sqlite_where=text("key IS NOT NULL")),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_seq", ForeignKey("jobs.seq", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("worker_id", _Id, nullable=False),
+    _milliseconds("started_at", nullable=False),
+    _milliseconds("ended_at"),
+    Column("outcome", String(12)),
+    Column("error_code", String(40)),
+    Column("error_detail", String(500)),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("capacity", Integer, nullable=False),
+    _milliseconds("started_at", nullable=False),
+    _milliseconds("heartbeat_at", nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key_digest", _Digest, primary_key=True),
+    Column("fingerprint", _Digest, nullable=False),
+    # Deleted with its job: a key whose job is gone makes a new one.
+    Column("job_seq", ForeignKey("jobs.seq", ondelete="CASCADE"), nullable=False),
+    _milliseconds("expires_at", nullable=False),
+    Index("ix_idempotency_keys_job_seq", "job_seq"),
+    Index("ix_idempotency_keys_expires_at", "expires_at"),
+)
+
+# Counters that only grow, whoever did the work and however often it restarted: what /metrics reports.
+work_totals = Table(
+    "work_totals",
+    metadata,
+    Column("format", String(10), primary_key=True),
+    Column("outcome", String(12), primary_key=True),
+    Column("error_code", String(40), primary_key=True, server_default=""),
+    Column("jobs", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Column("bytes_out", BigInteger, nullable=False),
+)

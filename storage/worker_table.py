@@ -1,0 +1,37 @@
+"""The workers that live: who they are and when each last gave a sign of life."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from storage.database import Now
+from storage.lifecycle import JobStatus
+from storage.models import jobs, status_literal, workers
+
+
+def register(connection: Connection, worker_id: str, *, host: str, pid: int, capacity: int) -> None:
+    """Enter a worker that begins; ``capacity`` is how many jobs it works on at a time."""
+    row = {"id": worker_id, "host": host, "pid": pid, "capacity": capacity}
+    connection.execute(insert(workers).values(started_at=Now(), heartbeat_at=Now(), **row))
+
+
+def sign_of_life(connection: Connection, worker_id: str) -> None:
+    """Record that the worker is alive now."""
+    connection.execute(update(workers).where(workers.c.id == worker_id).values(heartbeat_at=Now()))
+
+
+def unregister(connection: Connection, worker_id: str) -> None:
+    """Remove a worker that has ended."""
+    connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+
+def workers_on(connection: Connection, host: str) -> list[str]:
+    """Return the ids of all workers entered on this host, dead or alive."""
+    return list(connection.execute(select(workers.c.id).where(workers.c.host == host)).scalars())
+
+
+def forget_silent(connection: Connection, *, for_milliseconds: int) -> int:
+    """Remove workers that were silent so long and hold no job; return how many."""
+    holding = select(jobs.c.lease_owner).where(jobs.c.status == status_literal(JobStatus.RUNNING))
+    silent = workers.c.heartbeat_at < Now() - for_milliseconds
+    return connection.execute(delete(workers).where(silent, workers.c.id.not_in(holding))).rowcount
