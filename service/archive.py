@@ -1,0 +1,202 @@
+"""Archives of several files in one table: zip, tar.zst, tar.gz. Pure: streams in, one stream out, and back.
+
+Members stand in the order they are given, with one fixed time and mode 0644, so equal members are equal bytes. Names
+must come from ``archive_name.archive_names``.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO, BinaryIO, Protocol, cast
+
+from service import zip_stream
+from service.chunks import ChunkReader
+from service.codec import CODECS
+from service.codec_terms import Chunk, CodecError, Format, Level
+from service.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
+
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file to be packed."""
+
+    name: str
+    """Safe and unique: made by ``archive_names``."""
+    size_bytes: int
+    read: Callable[[], Iterator[Chunk]]
+    """Called once, when its turn has come; the iterator is used up before the next member is read."""
+
+
+class Archive(Protocol):
+    """One format for several files. Stateless and safe to share."""
+
+    @property
+    def format(self) -> Format:
+        """Its name."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """What a file name gains, with its dot."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """The registered media type."""
+        ...
+
+    def pack(self, members: Iterable[Member], *, level: Level, threads: int = 1) -> Iterator[Chunk]:
+        """Yield the archive of ``members``, in their order. Closing the generator ends its threads.
+
+        Raises:
+            CodecError: a member's bytes are more or fewer than its ``size_bytes``.
+        """
+        ...
+
+    def unpack(self, file: BinaryIO) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Yield each member's name and its bytes, in order; use up one member's bytes before asking for the next.
+
+        ``file`` is at its start and seekable, and is not closed.
+
+        Raises:
+            CodecError: the archive is corrupt, cut short, or followed by something else.
+        """
+        ...
+
+
+class ZipArchive:
+    """Zip: opens by a double click everywhere. Members that compression would not help are stored."""
+
+    format = Format.ZIP
+    suffix = ".zip"
+    media_type = "application/zip"
+    levels: Mapping[Level, int] = {Level.FAST: 2, Level.BALANCED: 3, Level.SMALL: 3}
+
+    def pack(self, members: Iterable[Member], *, level: Level, threads: int = 1) -> Iterator[Chunk]:
+        """Yield a zip without seeking, Zip64 only where needed."""
+        entries: list[zip_stream.Entry] = []
+        offset = 0
+        for member in members:
+            for part in _zip_member(member, offset, level=self.levels[level], threads=threads):
+                if isinstance(part, zip_stream.Entry):
+                    entries.append(part)
+                else:
+                    offset += len(part)
+                    yield part
+        yield zip_stream.central_directory(entries, offset)
+
+    def unpack(self, file: BinaryIO) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Yield what the central directory lists; each member's CRC-32 is checked."""
+        try:
+            with zipfile.ZipFile(file) as archive:
+                for info in archive.infolist():
+                    with archive.open(info) as stream:
+                        yield info.filename, _read_all(stream)
+        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+            raise CodecError(str(error)) from error
+
+
+def _zip_member(member: Member, offset: int, *, level: int, threads: int) -> Iterator[Chunk | zip_stream.Entry]:
+    chunks = _exactly(member)
+    head = list(_head(chunks))
+    method = zip_stream.STORED if _is_incompressible(head) else zip_stream.DEFLATED
+    entry = zip_stream.new_entry(member.name, size_bytes=member.size_bytes, method=method, offset=offset)
+    yield zip_stream.local_header(entry)
+    rest = chain(head, chunks)
+    if method == zip_stream.STORED:
+        parts = zip_stream.stored(rest, entry)
+    else:
+        parts = zip_stream.deflated(rest, entry, level=level, threads=threads)
+    for part in parts:
+        yield part
+        if isinstance(part, zip_stream.Entry):
+            yield zip_stream.descriptor(part)
+
+
+def _head(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Take the first MiB or a little more of a member: what there is to judge it by."""
+    seen = 0
+    while seen < SAMPLES * SAMPLE_BYTES and (chunk := next(chunks, None)) is not None:
+        seen += len(chunk)
+        yield chunk
+
+
+def _is_incompressible(head: list[Chunk]) -> bool:
+    view = b"".join(head)
+    return is_incompressible(probe(lambda offset, size: view[offset : offset + size], len(view)))
+
+
+def _exactly(member: Member) -> Iterator[Chunk]:
+    """Yield a member's bytes, and hold it to its size."""
+    seen = 0
+    for chunk in member.read():
+        seen += len(chunk)
+        yield chunk
+    if seen != member.size_bytes:
+        raise CodecError(f"A member of {member.size_bytes} bytes gave {seen}.")
+
+
+def _read_all(stream: IO[bytes]) -> Iterator[bytes]:
+    while chunk := stream.read(READ_BYTES):
+        yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class TarArchive:
+    """A tar (POSIX pax, so any name and size fits) through a codec: smaller than zip for many small files."""
+
+    format: Format
+    suffix: str
+    media_type: str
+    codec_format: Format
+
+    def pack(self, members: Iterable[Member], *, level: Level, threads: int = 1) -> Iterator[Chunk]:
+        """Yield a compressed tar."""
+        return CODECS[self.codec_format].compress(_tar(members), level=level, threads=threads)
+
+    def unpack(self, file: BinaryIO) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Yield what the tar holds, read as a stream; then the compressed data must be at its end."""
+        reader = ChunkReader(CODECS[self.codec_format].decompress(_read_all(file)))
+        try:
+            with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|") as archive:
+                for info in archive:
+                    stream = archive.extractfile(info)
+                    if stream is None:
+                        raise CodecError("The tar holds something else than files.")
+                    yield info.name, _read_all(stream)
+        except tarfile.TarError as error:
+            raise CodecError(str(error)) from error
+        while reader.read(READ_BYTES):
+            pass
+
+
+def _tar(members: Iterable[Member]) -> Iterator[Chunk]:
+    written = 0
+    for member in members:
+        info = tarfile.TarInfo(member.name)
+        info.size = member.size_bytes
+        header = info.tobuf(tarfile.PAX_FORMAT)
+        padding = bytes(-member.size_bytes % tarfile.BLOCKSIZE)
+        yield header
+        yield from _exactly(member)
+        yield padding
+        written += len(header) + member.size_bytes + len(padding)
+    end = 2 * tarfile.BLOCKSIZE
+    yield bytes(end + -(written + end) % tarfile.RECORDSIZE)
+
+
+ARCHIVES: Mapping[Format, Archive] = {
+    archive.format: archive
+    for archive in (
+        ZipArchive(),
+        TarArchive(Format.TAR_ZST, ".tar.zst", "application/zstd", Format.ZSTD),
+        TarArchive(Format.TAR_GZ, ".tar.gz", "application/gzip", Format.GZIP),
+    )
+}
+"""Every archive by its format."""

@@ -1,0 +1,35 @@
+"""The words every codec and archive shares: formats, levels, chunks, and the one error. Nothing happens here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+Chunk = bytes | bytearray | memoryview
+"""What codecs take and give. A chunk taken is not changed and not kept after the next one is asked for."""
+
+
+class Format(StrEnum):
+    """What a result can be, by the name people ask for it."""
+
+    ZSTD = "zstd"
+    GZIP = "gzip"
+    BROTLI = "brotli"
+    XZ = "xz"
+    ZIP = "zip"
+    TAR_ZST = "tar.zst"
+    TAR_GZ = "tar.gz"
+
+
+class Level(StrEnum):
+    """How much time a smaller result is worth."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    SMALL = "small"
+
+
+class CodecError(Exception):
+    """Bytes cannot be compressed or decompressed: corrupt, cut short, followed by garbage, or not as announced.
+
+    The only error of the codecs and archives besides those that the input iterator itself raises.
+    """

@@ -1,0 +1,85 @@
+"""Gzip by several threads, two ways: one member built from pieces, and whole members one after the other.
+
+``docs/adr/0001-gzip-engine.md`` says why there are two. No levels or formats are named here; ``codec`` and ``archive``
+choose. Headers carry no time and no name, so equal bytes in are equal bytes out (RFC 1952).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import deflate
+from isal import isal_zlib
+
+from service.chunks import rechunk
+from service.codec_terms import Chunk
+from service.ordered import ordered_map
+
+PIECE_BYTES = 1 << 20
+WINDOW_BYTES = 32 << 10
+"""Deflate looks back 32 KiB (RFC 1951), so each piece is given that much of the one before it."""
+
+_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+LAST_BLOCK = b"\x03\x00"
+"""An empty final block: what ends a deflate stream whose pieces all end by a sync flush."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of a deflate stream, ended by a sync flush so that the next may follow."""
+
+    deflated: bytes
+    crc32: int
+    size_bytes: int
+
+
+def deflate_pieces(chunks: Iterable[Chunk], *, level: int, threads: int) -> Iterator[Piece]:
+    """Yield one raw deflate stream in pieces, without its ``LAST_BLOCK``. ``level`` is isal's, 0 to 3."""
+
+    def squeeze(item: tuple[Chunk, bytes]) -> Piece:
+        piece, before = item
+        settings = (level, isal_zlib.DEFLATED, -15, 9, 0)
+        stream = isal_zlib.compressobj(*settings, before) if before else isal_zlib.compressobj(*settings)
+        deflated = stream.compress(piece) + stream.flush(isal_zlib.Z_SYNC_FLUSH)
+        return Piece(deflated, isal_zlib.crc32(piece), len(piece))
+
+    yield from ordered_map(squeeze, _with_window(chunks), threads=threads)
+
+
+def _with_window(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bytes]]:
+    before = b""
+    for piece in rechunk(chunks, PIECE_BYTES):
+        yield piece, before
+        before = bytes(piece[-WINDOW_BYTES:])
+
+
+def join_crc32(crc32: int, piece: Piece) -> int:
+    """Return the CRC-32 of everything up to and with ``piece``, given that of what came before it."""
+    return isal_zlib.crc32_combine(crc32, piece.crc32, piece.size_bytes)
+
+
+def one_member(chunks: Iterable[Chunk], *, level: int, threads: int) -> Iterator[bytes]:
+    """Yield one gzip member, however long. ``level`` is isal's, 0 to 3."""
+    crc32 = size_bytes = 0
+    yield _HEADER
+    for piece in deflate_pieces(chunks, level=level, threads=threads):
+        crc32 = join_crc32(crc32, piece)
+        size_bytes += piece.size_bytes
+        yield piece.deflated
+    yield LAST_BLOCK + struct.pack("<II", crc32, size_bytes & 0xFFFFFFFF)
+
+
+def many_members(chunks: Iterable[Chunk], *, level: int, threads: int, member_bytes: int) -> Iterator[bytearray]:
+    """Yield a whole gzip member for every ``member_bytes`` of input. ``level`` is libdeflate's, 1 to 12."""
+
+    def squeeze(piece: Chunk) -> bytearray:
+        return deflate.gzip_compress(piece, level)
+
+    empty = True
+    for member in ordered_map(squeeze, rechunk(chunks, member_bytes), threads=threads):
+        empty = False
+        yield member
+    if empty:
+        yield squeeze(b"")
