@@ -24,6 +24,14 @@ def random_id() -> str:
     return b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
 
 
+_ID_PATTERN = re.compile("[a-z2-7]{26}")
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether the text could be what ``random_id`` returned."""
+    return _ID_PATTERN.fullmatch(text) is not None
+
+
 def new_source_key() -> Key:
     """Return a key for a file that is about to come in: ``s-`` and 128 random bits."""
     return Key(f"s-{random_id()}")
@@ -61,11 +69,12 @@ class Space:
 
 
 class PartFile(Protocol):
-    """A file being written; nobody sees it under its key until ``commit`` returns.
+    """A file being written; nobody sees it under its key before ``commit``, nor before all its bytes are durable.
 
     Owned by one writer at a time, but calls may come from different threads one after the other.
-    After any error the file is lost: call ``abort``. A failed fsync is never tried again on the same file, because the
-    kernel may have dropped the pages while reporting success the second time.
+    After any error the file is lost, its part removed, and every call but ``abort`` is StorageFailed. A failed fsync
+    is never tried again on the same file, because the kernel may have dropped the pages while reporting success the
+    second time.
     """
 
     @property
@@ -110,7 +119,8 @@ class FileStore(Protocol):
         """Begin a file.
 
         Raises:
-            StorageFull, StorageFailed: as in ``PartFile.write``.
+            StorageFull, StorageFailed: as in ``PartFile.write``; StorageFailed also for a key that has a file or a
+                part already (a store that cannot know yet says so in ``commit``).
         """
         ...
 
@@ -134,17 +144,28 @@ class FileStore(Protocol):
         ...
 
     def delete(self, keys: Iterable[Key]) -> None:
-        """Remove committed files; missing ones are no error. Not synced: a sweep finds what a power loss revives."""
+        """Remove committed files; missing ones are no error. Not synced: a sweep finds what a power loss revives.
+
+        Raises:
+            StorageFailed: some could not be removed; all were tried.
+        """
         ...
 
     def files(self) -> Iterator[StoredFile]:
-        """Yield every committed file, in no order; files made or removed meanwhile may or may not be seen."""
+        """Yield every committed file, in no order; files made or removed meanwhile may or may not be seen.
+
+        Raises:
+            StorageFailed: while iterating; the store cannot be listed to its end.
+        """
         ...
 
     def remove_dead_parts(self) -> int:
         """Remove part files whose writer's process has ended, whoever it was; return how many.
 
         Parts of living writers, in this process or others, are never touched.
+
+        Raises:
+            StorageFailed: some could not be looked at or removed; all were tried.
         """
         ...
 

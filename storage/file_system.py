@@ -12,7 +12,7 @@ import fcntl
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,12 +38,15 @@ class FileSystem:
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
     mkdir = staticmethod(os.mkdir)
-    scandir = staticmethod(os.scandir)
     statvfs = staticmethod(os.statvfs)
 
     def __init__(self) -> None:
         # Linux only; elsewhere the final fsync simply has more to do.
         self._sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
+
+    def scandir(self, folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        """Return the names in a folder, read as they are asked for; leaving the context closes it."""
+        return os.scandir(folder)
 
     def open_reader(self, path: str) -> BinaryIO:
         """Open a file for reading, buffered; a symbolic link is refused (ELOOP)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 
@@ -47,10 +48,11 @@ class FolderSync:
             leads, mine.led = not mine.led, True
         if leads:
             self._lead(mine)
-        mine.done.wait()
+        else:
+            mine.done.wait()
         if not mine.synced:
             # A new exception for each thread: they must not share a traceback.
-            cause = mine.error or InterruptedError(4, "the fsync of the folder was interrupted")
+            cause = mine.error or InterruptedError(errno.EINTR, "the fsync of the folder was interrupted")
             raise OSError(cause.errno, cause.strerror) from cause
 
     def _lead(self, mine: _Round) -> None:

@@ -114,7 +114,7 @@ def _is_part(entry: os.DirEntry[str]) -> bool:
 
 
 def _try_all(remove: Callable[[str], bool], paths: Iterable[str], doing: str) -> int:
-    """Return for how many paths ``remove`` was true. An error with one does not spare the others; the first is raised."""
+    """Return for how many paths ``remove`` was true; after an error go on with the others, then raise the first."""
     removed = 0
     first_error: OSError | None = None
     for path in paths:

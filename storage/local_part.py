@@ -7,13 +7,15 @@ part whose lock can be taken is dead, whatever the clock says, on every file sys
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 
+from storage.errors import StorageFailed
 from storage.file_store import Chunk, Key
-from storage.file_system import FileSystem, close_quietly, storage_errors
+from storage.file_system import FileSystem, as_storage_error, close_quietly
 from storage.folder_sync import FolderSync
 
 PART_SUFFIX = ".part"
@@ -50,28 +52,25 @@ class LocalPart:
         self._folder = folder
         self._final_path = path
         self._path = path + PART_SUFFIX
-        with storage_errors(f"creating {key}"):
-            self._fd = _create_locked(file_system, self._path)
+        self._fd = -1
         try:
-            with storage_errors(f"creating {key}"):
-                self._refuse_taken_key()
-        except BaseException:
+            self._fd = _create_locked(file_system, self._path)
+            self._refuse_taken_key()
+        except OSError as error:
             self.abort()
-            raise
+            raise as_storage_error(error, f"creating {key}") from error
 
     def write(self, chunks: Sequence[Chunk]) -> None:
         """As ``PartFile.write``: one writev for up to ``MAX_BUFFERS`` chunks unless the system writes short."""
+        self._refuse_if_closed()
         views = [memoryview(chunk).cast("B") for chunk in chunks if memoryview(chunk).nbytes]
         try:
-            with storage_errors(f"writing {self.key}"):
-                while views:
-                    written = self._file_system.writev(self._fd, views[:MAX_BUFFERS])
-                    self.size_bytes += written
-                    views = _after(views, written)
-                self._begin_writeback()
-        except BaseException:
+            while views:
+                views = _after(views, self._write_some(views[:MAX_BUFFERS]))
+            self._begin_writeback()
+        except OSError as error:
             self.abort()
-            raise
+            raise as_storage_error(error, f"writing {self.key}") from error
 
     def commit(self) -> None:
         """As ``PartFile.commit``; the folder's fsync is shared with other threads' commits.
@@ -80,20 +79,20 @@ class LocalPart:
         saves nothing (468 against 460 µs for a whole 4 KiB commit, within noise), and the time stamp that sweeps go
         by, the mode and the owner are durable too.
         """
+        self._refuse_if_closed()
         try:
-            with storage_errors(f"committing {self.key}"):
-                self._file_system.fsync(self._fd)
-                # A plain rename, though it would replace: the name was free after our part existed, only the holder
-                # of the part may take it, and O_EXCL lets one writer have the part. link and unlink, or renameat2
-                # with RENAME_NOREPLACE, cost the same (467 against 481 µs a commit, within noise) but are missing on
-                # some file systems and would need this as their fallback.
-                self._file_system.rename(self._path, self._final_path)
-                self._path = self._final_path
-                self._folder.sync()
-        except BaseException:
-            # Also after a failed fsync of the folder: the file goes again under its final name.
+            self._file_system.fsync(self._fd)
+            # A plain rename, though it would replace: the name was free after our part existed, only the holder of
+            # the part may take it, and O_EXCL lets one writer have the part. link and unlink, or renameat2 with
+            # RENAME_NOREPLACE, cost the same (467 against 481 µs a commit, within noise) but are missing on some
+            # file systems and would need this as their fallback.
+            self._file_system.rename(self._path, self._final_path)
+            self._path = self._final_path
+            self._folder.sync()
+        except OSError as error:
+            # Also after a failed fsync of the folder: then it is removed under its final name.
             self.abort()
-            raise
+            raise as_storage_error(error, f"committing {self.key}") from error
         self._close()
 
     def abort(self) -> None:
@@ -104,12 +103,24 @@ class LocalPart:
             self._file_system.unlink(self._path)
         self._close()
 
+    def _refuse_if_closed(self) -> None:
+        if self._fd < 0:
+            raise StorageFailed(f"{self.key} is no longer being written")
+
     def _refuse_taken_key(self) -> None:
         try:
             self._file_system.lstat(self._final_path)
         except FileNotFoundError:
             return
-        raise FileExistsError(17, "the key has a file already")
+        raise FileExistsError(errno.EEXIST, "the key has a file already")
+
+    def _write_some(self, views: list[memoryview]) -> int:
+        written = self._file_system.writev(self._fd, views)
+        if not written:
+            # Never seen, but a file system that says so would keep the caller here for ever.
+            raise OSError(errno.EIO, "nothing was written")
+        self.size_bytes += written
+        return written
 
     def _begin_writeback(self) -> None:
         fresh_bytes = self.size_bytes - self._kicked_bytes
@@ -118,7 +129,7 @@ class LocalPart:
             self._kicked_bytes = self.size_bytes
 
     def _close(self) -> None:
-        # Forgotten first: later calls meet EBADF and never another file that got the same number.
+        # Forgotten first: no later call may meet another file that got the same number.
         fd, self._fd = self._fd, -1
         close_quietly(self._file_system, fd)
 
