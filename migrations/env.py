@@ -8,10 +8,11 @@ half way leaves the old schema, and of two that start together one waits.
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, make_url
 
 from service.settings import load_settings
 from storage.models import metadata
@@ -29,7 +30,9 @@ def _begin(connection: Connection) -> None:
 
 
 def _run() -> None:
-    engine = create_engine(context.config.attributes.get("url") or load_settings().database_url)
+    url = make_url(context.config.attributes.get("url") or load_settings().database_url)
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     with engine.connect() as connection:

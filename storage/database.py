@@ -43,10 +43,16 @@ def sqlite_url(path: Path) -> str:
 
 
 class Database:
-    """One engine: transactions that write, and transactions that only read. Safe for threads, one per process."""
+    """One engine: transactions that write, and transactions that only read. Safe for threads, one per process.
+
+    Raises:
+        ValueError: the URL names no file.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
+        if self.url.database in (None, "", ":memory:"):
+            raise ValueError("the database must be a file, because several processes share it")
         self.engine = _engine(self.url)
 
     @contextmanager
@@ -71,9 +77,7 @@ class Database:
 
     def reader(self) -> sqlite3.Connection:
         """Return a new plain connection in autocommit for the hot reads of one thread; the caller closes it."""
-        if self.url.database is None:
-            raise ValueError("the hot reads need a database file")
-        connection = sqlite3.connect(self.url.database, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(str(self.url.database), isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
         connection.execute("PRAGMA query_only = ON")
         return connection

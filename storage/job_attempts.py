@@ -174,14 +174,19 @@ def _fence_of(job: ClaimedJob) -> dict[str, Any]:
     return {"fence_seq": job.seq, "fence_id": job.id, "fence_epoch": job.epoch, "fence_worker": job.worker_id}
 
 
+def _new(fields: Progress | StoredResult) -> dict[str, Any]:
+    # A parameter named like a column would be taken for a value of that column.
+    return {f"new_{name}": value for name, value in asdict(fields).items()}
+
+
 _HEARTBEAT = (
     update(jobs)
     .where(_FENCE)
     .values(
         lease_expires_at=Now() + bindparam("lease", type_=BigInteger),
-        phase=bindparam("phase"),
-        bytes_done=bindparam("bytes_done"),
-        bytes_per_second=bindparam("bytes_per_second"),
+        phase=bindparam("new_phase"),
+        bytes_done=bindparam("new_bytes_done"),
+        bytes_per_second=bindparam("new_bytes_per_second"),
         version=_NEXT_VERSION,
     )
     .returning(jobs.c.cancel_requested_at)
@@ -194,7 +199,7 @@ def heartbeat(connection: Connection, job: ClaimedJob, progress: Progress, *, le
     Raises:
         StaleAttempt: the attempt is over.
     """
-    values = _fence_of(job) | {"lease": lease_milliseconds} | asdict(progress)
+    values = _fence_of(job) | {"lease": lease_milliseconds} | _new(progress)
     row = connection.execute(_HEARTBEAT, values).one_or_none()
     if row is None:
         raise StaleAttempt(job.id, job.epoch)
@@ -206,8 +211,8 @@ _FINISH = (
     .where(_FENCE, jobs.c.cancel_requested_at.is_(None))
     .values(
         status=_SUCCEEDED,
-        **{f"result_{name}": bindparam(name) for name in _RESULT_COLUMNS},
-        stored_as_is=bindparam("stored_as_is"),
+        **{f"result_{name}": bindparam(f"new_{name}") for name in _RESULT_COLUMNS},
+        stored_as_is=bindparam("new_stored_as_is"),
         source_sha256=bindparam("only_digest"),
         bytes_done=jobs.c.source_size_bytes,
         finished_at=Now(),
@@ -232,12 +237,12 @@ def finish(connection: Connection, job: ClaimedJob, result: StoredResult, digest
         StaleAttempt: the attempt is over, or a cancel came first: delete the result and try ``confirm_cancel``.
     """
     only = digests[0] if len(digests) == 1 else None
-    values = _fence_of(job) | asdict(result) | {"only_digest": only}
+    values = _fence_of(job) | _new(result) | {"only_digest": only}
     if connection.execute(_FINISH, values).one_or_none() is None:
         raise StaleAttempt(job.id, job.epoch)
     proven = [{"job": job.seq, "place": place, "digest": digest} for place, digest in enumerate(digests)]
     connection.execute(_PROVEN_AND_KEPT if result.stored_as_is else _PROVEN_AND_GONE, proven)
-    _end_attempt(connection, job, "succeeded", bytes_out=result.size_bytes, result_format=result.format)
+    end_attempt(connection, job, "succeeded", bytes_out=result.size_bytes, result_format=result.format)
 
 
 def fail(
@@ -267,7 +272,7 @@ def fail(
     )
     if not status:
         raise StaleAttempt(job.id, job.epoch)
-    _end_attempt(connection, job, "failed", code=code, detail=detail)
+    end_attempt(connection, job, "failed", code=code, detail=detail)
     return status[0].status
 
 
@@ -280,7 +285,7 @@ def confirm_cancel(connection: Connection, job: ClaimedJob) -> None:
     left = leave(connection, and_(_FENCE, _WAS_CANCELLED), _CANCELLED, is_final=_ALWAYS, fence=_fence_of(job))
     if not left:
         raise StaleAttempt(job.id, job.epoch)
-    _end_attempt(connection, job, "cancelled")
+    end_attempt(connection, job, "cancelled")
 
 
 def release(connection: Connection, job: ClaimedJob) -> None:
@@ -299,17 +304,19 @@ def release(connection: Connection, job: ClaimedJob) -> None:
     )
     if not left:
         raise StaleAttempt(job.id, job.epoch)
-    _end_attempt(connection, job, "released")
+    end_attempt(connection, job, "released")
 
 
 @dataclass(frozen=True, slots=True)
 class LeftJob:
-    """A job that is not running any more, and where it went."""
+    """A job that is not running any more, where it went, and what its attempt was at."""
 
     seq: int
     id: str
     epoch: int
     status: JobStatus
+    format: str
+    size_bytes: int
 
 
 def leave(
@@ -334,10 +341,10 @@ def leave(
             **_NO_PROGRESS,
             **changes,
         )
-        .returning(jobs.c.seq, jobs.c.id, jobs.c.epoch, jobs.c.status)
+        .returning(jobs.c.seq, jobs.c.id, jobs.c.epoch, jobs.c.status, jobs.c.format, jobs.c.source_size_bytes)
     )
     rows = connection.execute(statement, fence or {}).all()
-    return [LeftJob(row.seq, row.id, row.epoch, JobStatus(row.status)) for row in rows]
+    return [LeftJob(row[0], row[1], row[2], JobStatus(row[3]), row[4], row[5]) for row in rows]
 
 
 _END_ATTEMPT = (
@@ -353,9 +360,9 @@ _END_ATTEMPT = (
 )
 
 
-def _end_attempt(
+def end_attempt(
     connection: Connection,
-    job: ClaimedJob,
+    job: ClaimedJob | LeftJob,
     outcome: str,
     *,
     code: str = "",
@@ -363,6 +370,7 @@ def _end_attempt(
     bytes_out: int = 0,
     result_format: str | None = None,
 ) -> None:
+    """Write down how an attempt ended, here or in ``job_rescue``, and add it to the totals."""
     ended = {
         "job": job.seq,
         "number": job.epoch,

@@ -6,15 +6,14 @@ A worker's death is counted apart from failed attempts. ``rescue_worker`` is for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, literal_column, select, update
+from sqlalchemy import Connection, and_, case, func, literal_column, select
 
 from storage.database import Now
-from storage.job_attempts import LeftJob, leave
+from storage.job_attempts import LeftJob, end_attempt, leave
 from storage.lifecycle import JobStatus
-from storage.models import attempts, jobs, status_literal
+from storage.models import jobs, status_literal
 
 _QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)
 _WAS_CANCELLED = jobs.c.cancel_requested_at.is_not(None)
@@ -45,7 +44,8 @@ def rescue_worker(connection: Connection, worker_id: str, *, is_blamed: bool, ma
         is_final=_WAS_CANCELLED | is_spent,
         **changes,
     )
-    _end_lost(connection, left, "worker_lost" if is_blamed else "interrupted")
+    for job in left:
+        end_attempt(connection, job, "worker_lost" if is_blamed else "interrupted")
     return left
 
 
@@ -61,14 +61,6 @@ def rescue_lapsed(connection: Connection) -> list[LeftJob]:
         error_code="worker_stalled",
         error_detail="The worker stopped answering while it worked on this file.",
     )
-    _end_lost(connection, left, "stalled")
-    return left
-
-
-def _end_lost(connection: Connection, left: Sequence[LeftJob], outcome: str) -> None:
     for job in left:
-        connection.execute(
-            update(attempts)
-            .where(attempts.c.job_seq == job.seq, attempts.c.epoch == job.epoch)
-            .values(ended_at=Now(), outcome=outcome)
-        )
+        end_attempt(connection, job, "stalled")
+    return left

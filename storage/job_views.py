@@ -10,12 +10,10 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
-    and_,
     bindparam,
     case,
     func,
     literal_column,
-    or_,
     select,
     tuple_,
     union,
@@ -23,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 
 from storage.database import Now
-from storage.file_store import Key, StoredFile, attempt_of
+from storage.file_store import Key, StoredFile, attempt_of, result_key
 from storage.lifecycle import JobStatus
 from storage.models import attempts, jobs, sources, status_literal, workers
 
@@ -47,6 +45,10 @@ STATUS_SQL = str(
     _with_position().where(jobs.c.id == bindparam("id")).compile(dialect=sqlite.dialect(paramstyle="qmark"))
 )
 """The status of one job, for a plain connection: one indexed read, one parameter, ``STATUS_COLUMNS`` back."""
+
+
+VERSION_SQL = "SELECT version FROM jobs WHERE id = ?"
+"""The version of one job: enough to know whether a status read before still stands."""
 
 
 def job_rows(connection: Connection, ids: Iterable[str]) -> list[RowMapping]:
@@ -115,20 +117,21 @@ def live_workers(connection: Connection, *, within_milliseconds: int) -> int:
     return connection.execute(query).scalar_one()
 
 
+# SQLite takes at most 32,766 parameters in one statement, and a key may need two.
+_KEYS_AT_ONCE = 1000
+
+
 def unnamed(connection: Connection, files: Sequence[StoredFile]) -> list[Key]:
-    """Return the keys among these files that no row names and no running attempt may be writing."""
+    """Return the keys among these files, however many, that no row names and no running attempt may be writing."""
     keys = [file.key for file in files]
-    made_by = {key: attempt for key in keys if (attempt := attempt_of(key))}
-    named = union(
-        select(sources.c.key).where(sources.c.key.in_(keys)),
-        select(jobs.c.result_key).where(jobs.c.id.in_([job_id for job_id, _ in made_by.values()])),
-    )
-    kept = set(connection.execute(named).scalars())
-    writing = [and_(jobs.c.id == job_id, jobs.c.epoch == epoch) for job_id, epoch in made_by.values()]
-    running = (
-        connection.execute(select(jobs.c.id, jobs.c.epoch).where(jobs.c.status == _RUNNING, or_(*writing))).all()
-        if writing
-        else []
-    )
-    alive = {tuple(row) for row in running}
-    return [key for key in keys if key not in kept and made_by.get(key) not in alive]
+    running = select(jobs.c.id, jobs.c.epoch).where(jobs.c.status == _RUNNING)
+    kept: set[str] = {result_key(job_id, epoch) for job_id, epoch in connection.execute(running)}
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        some = keys[start : start + _KEYS_AT_ONCE]
+        makers = [attempt[0] for key in some if (attempt := attempt_of(key))]
+        named = union(
+            select(sources.c.key).where(sources.c.key.in_(some)),
+            select(jobs.c.result_key).where(jobs.c.id.in_(makers)),
+        )
+        kept.update(connection.execute(named).scalars())
+    return [key for key in keys if key not in kept]

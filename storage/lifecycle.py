@@ -1,7 +1,8 @@
 """The life of a job: its statuses, and every step from one to another. Pure data; nothing here touches a database.
 
-Two rules. Every transition is one conditional UPDATE in ``job_table``, fenced by the epoch; and no transition happens
-that does not stand in ``TRANSITIONS``. The diagram in ``docs/architecture.md`` is drawn from this table.
+Two rules. Every transition is one conditional UPDATE, in ``job_table`` for owners and time, in ``job_attempts`` for
+workers (fenced by the epoch), in ``job_rescue`` for workers that are gone; and no transition happens that does not
+stand in ``TRANSITIONS``. The diagram in ``docs/architecture.md`` is drawn from this table.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step: from where to where, by which function of ``job_table``, and why."""
+    """One step: from where to where, by what, and why. None is 'no row'."""
 
     source: JobStatus | None
     target: JobStatus | None
@@ -50,8 +51,10 @@ TRANSITIONS = (
     Transition(_R, _S, "finish", "the result is stored and verified"),
     Transition(_R, _Q, "fail", "the attempt failed and attempts are left: run again after a pause"),
     Transition(_R, _F, "fail", "the attempt failed for good"),
-    Transition(_R, _C, "confirm_cancel", "the worker has stopped because its owner asked"),
+    Transition(_R, _C, "confirm_cancel", "the worker has stopped because the job's owner asked"),
+    Transition(_R, _C, "fail", "the attempt failed while a cancel was waiting"),
     Transition(_R, _Q, "release", "the worker is shutting down and gives the job back, uncounted"),
+    Transition(_R, _C, "release", "the worker is shutting down and a cancel was waiting"),
     Transition(_R, _Q, "rescue", "the worker is gone: run again, alone if the worker died of something"),
     Transition(_R, _F, "rescue", "the job has ended too many workers, or its attempts are used up"),
     Transition(_R, _C, "rescue", "the worker is gone and a cancel was waiting"),

@@ -15,9 +15,13 @@ def register(connection: Connection, worker_id: str, *, host: str, pid: int, cap
     connection.execute(insert(workers).values(started_at=Now(), heartbeat_at=Now(), **row))
 
 
-def sign_of_life(connection: Connection, worker_id: str) -> None:
-    """Record that the worker is alive now."""
-    connection.execute(update(workers).where(workers.c.id == worker_id).values(heartbeat_at=Now()))
+def sign_of_life(connection: Connection, worker_id: str) -> bool:
+    """Record that the worker is alive now; return whether it is still entered.
+
+    One that was silent for long (a machine that slept) has been forgotten, and must register again.
+    """
+    statement = update(workers).where(workers.c.id == worker_id).values(heartbeat_at=Now())
+    return connection.execute(statement).rowcount == 1
 
 
 def unregister(connection: Connection, worker_id: str) -> None:

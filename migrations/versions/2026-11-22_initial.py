@@ -76,13 +76,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_jobs_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index(
-        "ix_jobs_expiry", "jobs", ["expires_at"], unique=False, sqlite_where=sa.text("expires_at IS NOT NULL")
-    )
-    op.create_index(
-        "ix_jobs_lease", "jobs", ["lease_expires_at"], unique=False, sqlite_where=sa.text("status = 'running'")
-    )
-    op.create_index("ix_jobs_ready", "jobs", ["run_at", "seq"], unique=False, sqlite_where=sa.text("status = 'queued'"))
+    op.create_index("ix_jobs_expiry", "jobs", ["status", "expires_at"], sqlite_where=sa.text("expires_at IS NOT NULL"))
+    op.create_index("ix_jobs_lease", "jobs", ["status", "lease_expires_at"], sqlite_where=sa.text("status = 'running'"))
+    op.create_index("ix_jobs_ready", "jobs", ["status", "run_at", "seq"], sqlite_where=sa.text("status = 'queued'"))
     op.create_index("ix_jobs_status_seq", "jobs", ["status", "seq"], unique=False)
     op.create_table(
         "work_totals",
