@@ -19,6 +19,7 @@ from storage.file_store import (
     FileStore,
     Key,
     attempt_of,
+    is_job_id,
     new_source_key,
     random_id,
     result_key,
@@ -359,3 +360,8 @@ def test_keys_are_random_or_say_their_attempt() -> None:
     assert KEY_PATTERN.fullmatch(result_key(job_id, 12))
     assert attempt_of(result_key(job_id, 12)) == (job_id, 12)
     assert attempt_of(new_source_key()) is None
+
+
+def test_a_job_id_is_told_from_other_text() -> None:
+    assert is_job_id(random_id())
+    assert not any(is_job_id(text) for text in ["", "a" * 25, "a" * 27, "A" * 26, "a" * 26 + "\n", new_source_key()])
