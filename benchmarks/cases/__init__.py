@@ -1,0 +1,16 @@
+"""The cases, one module each: a function from a context to one table. `CASES` is the order of a run."""
+
+from collections.abc import Callable
+
+from benchmarks.cases import large, parallel, poller, scale, small, status
+from benchmarks.plan import Context
+from benchmarks.report import Table
+
+CASES: dict[str, Callable[[Context], Table]] = {
+    "large": large.run,
+    "parallel": parallel.run,
+    "small": small.run,
+    "status": status.run,
+    "poller": poller.run,
+    "scale": scale.run,
+}
