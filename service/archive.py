@@ -17,6 +17,7 @@ from service import zip_stream
 from service.chunks import ChunkReader
 from service.codec import CODECS
 from service.codec_terms import Chunk, CodecError, Format, Level
+from service.gzip_pieces import PIECE_BYTES, Engine
 from service.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
 
 READ_BYTES = 1 << 20
@@ -76,14 +77,20 @@ class ZipArchive:
     format = Format.ZIP
     suffix = ".zip"
     media_type = "application/zip"
-    levels: Mapping[Level, int] = {Level.FAST: 2, Level.BALANCED: 3, Level.SMALL: 3}
+    # A member is one deflate stream, so libdeflate's members (ADR 0001) cannot be used; zlib-ng 6 in pieces is 1.7 to
+    # 2.2 times as fast as `pigz -p2 -6` and 0.4 % larger, 9 is 2 % smaller than 6 at a quarter of its speed.
+    engines: Mapping[Level, Engine] = {
+        Level.FAST: Engine("isal", 2),
+        Level.BALANCED: Engine("zlib-ng", 6),
+        Level.SMALL: Engine("zlib-ng", 9),
+    }
 
     def pack(self, members: Iterable[Member], *, level: Level, threads: int = 1) -> Iterator[Chunk]:
         """Yield a zip without seeking, Zip64 only where needed."""
         entries: list[zip_stream.Entry] = []
         offset = 0
         for member in members:
-            for part in _zip_member(member, offset, level=self.levels[level], threads=threads):
+            for part in _zip_member(member, offset, engine=self.engines[level], threads=threads):
                 if isinstance(part, zip_stream.Entry):
                     entries.append(part)
                 else:
@@ -102,7 +109,7 @@ class ZipArchive:
             raise CodecError(str(error)) from error
 
 
-def _zip_member(member: Member, offset: int, *, level: int, threads: int) -> Iterator[Chunk | zip_stream.Entry]:
+def _zip_member(member: Member, offset: int, *, engine: Engine, threads: int) -> Iterator[Chunk | zip_stream.Entry]:
     chunks = _exactly(member)
     head = list(_head(chunks))
     method = zip_stream.STORED if _is_incompressible(head) else zip_stream.DEFLATED
@@ -112,7 +119,9 @@ def _zip_member(member: Member, offset: int, *, level: int, threads: int) -> Ite
     if method == zip_stream.STORED:
         parts = zip_stream.stored(rest, entry)
     else:
-        parts = zip_stream.deflated(rest, entry, level=level, threads=threads)
+        # Threads are started for each member: one piece would keep but one of them busy.
+        threads = threads if member.size_bytes > PIECE_BYTES else 1
+        parts = zip_stream.deflated(rest, entry, engine=engine, threads=threads)
     for part in parts:
         yield part
         if isinstance(part, zip_stream.Entry):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from isal import isal_zlib
 
 from service.codec_terms import Chunk
-from service.gzip_pieces import LAST_BLOCK, deflate_pieces, join_crc32
+from service.gzip_pieces import LAST_BLOCK, Engine, deflate_pieces, join_crc32
 
 STORED, DEFLATED = 0, 8
 
@@ -63,11 +63,11 @@ def descriptor(entry: Entry) -> bytes:
     return struct.pack(form, 0x08074B50, entry.crc32, entry.packed_bytes, entry.size_bytes)
 
 
-def deflated(chunks: Iterable[Chunk], entry: Entry, *, level: int, threads: int) -> Iterator[Chunk | Entry]:
+def deflated(chunks: Iterable[Chunk], entry: Entry, *, engine: Engine, threads: int) -> Iterator[Chunk | Entry]:
     """Yield a member's deflated data, and last of all its entry, filled in."""
     crc32 = size_bytes = 0
     packed_bytes = len(LAST_BLOCK)
-    for piece in deflate_pieces(chunks, level=level, threads=threads):
+    for piece in deflate_pieces(chunks, engine=engine, threads=threads):
         crc32 = join_crc32(crc32, piece)
         size_bytes += piece.size_bytes
         packed_bytes += len(piece.deflated)

@@ -1,0 +1,44 @@
+"""The HTTP application: the routes of ``web`` over the parts it is given, and what runs from start to end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from service.web import documented, front, health, jobs, pages, problems, results, uploads
+from service.web.middleware import RequestScope
+from service.web.parts import Parts
+
+Life = Callable[[], AbstractAsyncContextManager[None]]
+
+
+def create_app(parts: Parts, life: Life) -> FastAPI:
+    """Return the application; ``life`` is entered before the first request and left after the last."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with life():
+            yield
+
+    app = FastAPI(
+        title="vacpack",
+        version=version("vacpack"),
+        description=documented.DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    problems.install(app)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.mount("/docs/assets", StaticFiles(directory=front.DOCS_FOLDER), name="docs-assets")
+    for room in (front, health, jobs, results, uploads):
+        app.include_router(room.router)
+    app.add_middleware(RequestScope, metrics=parts.metrics)
+    documented.complete(app)
+    return app

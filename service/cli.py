@@ -1,0 +1,123 @@
+"""The ``vacpack`` command: serve, work, migrate, sweep, settings."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+from service.settings import PREFIX, Settings, load_settings, unknown_names
+
+app = typer.Typer(
+    name="vacpack",
+    help="Takes files in, answers 202 with a job id, compresses them in the background, and hands them back, proven.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataDir = Annotated[Path | None, typer.Option(help=f"Folder for everything that is kept. [{PREFIX}DATA_DIR]")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _settings(**overrides: Any) -> Settings:
+    try:
+        settings = load_settings(**overrides)
+    except ValidationError as error:
+        _refuse(error)
+    for name, nearest in unknown_names():
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        typer.echo(f"warning: {name} is not a setting{hint}", err=True)
+    return settings
+
+
+def _refuse(error: ValidationError) -> NoReturn:
+    for problem in error.errors():
+        name = PREFIX + str(problem["loc"][0]).upper() if problem["loc"] else PREFIX
+        typer.echo(f"error: {name}: {problem['msg']}", err=True)
+    sys.exit(2)
+
+
+@app.command()
+def serve(
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help=f"Address to listen on. [{PREFIX}HOST]")] = None,
+    port: Annotated[int | None, typer.Option(help=f"Port to listen on, 0 for a free one. [{PREFIX}PORT]")] = None,
+) -> None:
+    """Serve HTTP, with a worker beside it unless VACPACK_EMBEDDED_WORKER=false.
+
+    Brings the database to the newest schema first. SIGTERM or Ctrl-C drains and exits with 0.
+    """
+    from service.serve import serve as run
+    from service.wiring import AlreadyServed
+
+    settings = _settings(data_dir=data_dir, host=host, port=port)
+    try:
+        run(settings)
+    except AlreadyServed as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+@app.command()
+def work(data_dir: DataDir = None) -> None:
+    """Run a worker without HTTP: more hands for a service on this machine, or its only ones.
+
+    SIGTERM or Ctrl-C finishes what fits the grace, gives the rest back, and exits with 0.
+    """
+    from service.wiring import work as run
+
+    run(_settings(data_dir=data_dir))
+
+
+@app.command()
+def migrate(
+    data_dir: DataDir = None,
+    revision: Annotated[str, typer.Option(help="Target: head, or an older revision to go back to.")] = "head",
+) -> None:
+    """Bring the database to the newest schema. `serve` and `work` do it by themselves."""
+    from service.wiring import prepare
+
+    prepare(_settings(data_dir=data_dir), revision)
+
+
+@app.command()
+def sweep(data_dir: DataDir = None) -> None:
+    """Do once what workers do every few seconds: rescue, expire, prune, remove what no job owns. Prints what it did."""
+    from service.wiring import sweep as run
+
+    for name, count in run(_settings(data_dir=data_dir)).items():
+        typer.echo(f"{name}: {count}")
+
+
+@app.command()
+def settings(
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print every setting's effective value, secrets hidden, and what it is for."""
+    effective = _settings(data_dir=data_dir)
+    shown = {name: _shown(getattr(effective, name)) for name in Settings.model_fields}
+    if as_json:
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    for name, field in Settings.model_fields.items():
+        typer.echo(f"# {field.description}\n{PREFIX}{name.upper()}={_line(shown[name])}")
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return "********" if value.get_secret_value() else ""
+    return str(value) if isinstance(value, Path) else value
+
+
+def _line(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

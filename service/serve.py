@@ -1,0 +1,111 @@
+"""One service process from start to end: it owns the signals, so that told to stop it drains and exits with 0.
+
+uvicorn alone raises the signal again and exits with 143, and waits for open streams for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+
+from service import logs, wiring
+from service.allocator import keep_freed_memory
+from service.app import create_app
+from service.http_protocol import limited_protocol
+from service.settings import Settings
+from service.web.middleware import request_id
+
+KEEP_ALIVE_SECONDS = 65
+"""Longer than the usual 60 s of proxies, so that it is never us who closes a connection they are about to use."""
+
+_log = structlog.stdlib.get_logger("vacpack.serve")
+
+
+class Server(uvicorn.Server):
+    """uvicorn with our own reaction to signals."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None], on_start: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+        self._on_start = on_start
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """React to SIGTERM and SIGINT from inside the loop, and raise nothing again."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+        self._on_stop()
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Listen, then say where."""
+        await super().startup()
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._on_start(f"http://{host}:{port}")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        AlreadyServed: another service holds the data folder.
+    """
+    logs.configure(log_format=settings.log_format, level=settings.log_level, context=_context)
+    keep_freed_memory()
+    with wiring.served_alone(settings):
+        wiring.prepare(settings)
+        service = wiring.Service(settings)
+        service.sweep_at_start()
+        app = create_app(service.parts, lambda: _life(service))
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            http=limited_protocol(settings.header_timeout_seconds),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds - 1)),
+        )
+        Server(config, on_stop=service.begin_stop, on_start=_tell(settings)).run()
+
+
+def _tell(settings: Settings) -> Callable[[str], None]:
+    def tell(url: str) -> None:
+        _log.info("serving", url=url, data_dir=str(settings.data_dir), worker=settings.embedded_worker)
+
+    return tell
+
+
+def _context() -> dict[str, str]:
+    identifier = request_id.get()
+    return {"request_id": identifier} if identifier else {}
+
+
+@asynccontextmanager
+async def _life(service: wiring.Service) -> AsyncIterator[None]:
+    await service.start()
+    try:
+        yield
+    finally:
+        await service.stop()

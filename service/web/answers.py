@@ -1,0 +1,109 @@
+"""A job as an answer: document, line of text, or page, with the headers that go with its version."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import JOB_EXPIRED, JOB_NOT_FOUND, ServiceError
+from service.web.job_document import document, line, percent, saved_percent, timestamp
+from service.web.keys import MANAGE_COOKIE
+from service.web.negotiation import Kind, kind_of
+from service.web.pages import render
+from service.web.parts import Parts
+from service.web.status_board import Snapshot
+from storage.file_store import is_job_id
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+def snapshot_of(parts: Parts, job_id: str) -> Snapshot:
+    """Return the job's status.
+
+    Raises:
+        ServiceError: job_not_found, job_expired.
+    """
+    snapshot = parts.board.get(job_id) if is_job_id(job_id) else None
+    if snapshot is None:
+        raise ServiceError(JOB_NOT_FOUND, "No job has this id; it may have been deleted.")
+    if snapshot.is_expired:
+        raise ServiceError(JOB_EXPIRED, "Its time was over, and its files were removed.")
+    return snapshot
+
+
+def base_url(request: Request, parts: Parts) -> str:
+    """Return the address people reach the service at: as set, or as this client wrote it."""
+    host = request.headers.get("host", "localhost")
+    return parts.settings.public_url.rstrip("/") or f"{request.url.scheme}://{host}"
+
+
+def accepted(request: Request, parts: Parts, job_id: str) -> Response:
+    """Return the 202: the receipt, with the manage key."""
+    snapshot = snapshot_of(parts, job_id)
+    manage_key = parts.keys.manage_key(job_id)
+    headers = {"Location": f"/jobs/{job_id}", "Cache-Control": "no-store", "Vary": "Accept"}
+    if snapshot.retry_after is not None:
+        headers["Retry-After"] = str(snapshot.retry_after)
+    match kind_of(request):
+        case Kind.TEXT:
+            return Response(f"{base_url(request, parts)}/jobs/{job_id}\n", 202, headers, TEXT)
+        case Kind.HTML:
+            values = page_values(request, parts, snapshot) | {"may_manage": True, "is_new": True}
+            page = render(request, "job.html", values, status=202, headers=headers)
+            keep_manage_key(page, snapshot.row, manage_key)
+            return page
+    body = json.dumps(document(snapshot.row, parts.settings.public_url) | {"manage_key": manage_key}, ensure_ascii=False)
+    return Response(body + "\n", 202, headers, JSON)
+
+
+def keep_manage_key(page: Response, row: dict[str, Any], manage_key: str) -> None:
+    """Let the browser that uploaded keep the key, for this job's page only: it stands in no link that is shared."""
+    seconds = row["ttl_milliseconds"] // 1000
+    page.set_cookie(
+        MANAGE_COOKIE, manage_key, max_age=seconds, path=f"/jobs/{row['id']}", httponly=True, samesite="strict"
+    )
+
+
+def shown(request: Request, parts: Parts, snapshot: Snapshot, *, status: int = 200) -> Response:
+    """Return the job's status in the form the client likes, or 304."""
+    headers = {"ETag": snapshot.etag, "Cache-Control": "no-cache, private", "Vary": "Accept, Prefer"}
+    if is_match(request, snapshot.etag) and status == 200:
+        return Response(status_code=304, headers=headers)
+    if snapshot.retry_after is not None:
+        headers["Retry-After"] = str(snapshot.retry_after)
+    match kind_of(request):
+        case Kind.TEXT:
+            return Response(line(snapshot.row) + "\n", status, headers, TEXT)
+        case Kind.HTML:
+            may_manage = parts.keys.may_manage(request, snapshot.row["manage_key_digest"])
+            values = page_values(request, parts, snapshot) | {"may_manage": may_manage, "is_new": False}
+            return render(request, "job.html", values, status=status, headers=headers)
+    return Response(snapshot.body, status, headers, JSON)
+
+
+def is_match(request: Request, etag: str) -> bool:
+    """Return whether ``If-None-Match`` names this tag (RFC 9110, 13.1.2: compared weakly)."""
+    given = request.headers.get("if-none-match")
+    if given is None:
+        return False
+    return given.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in given.split(","))
+
+
+def page_values(request: Request, parts: Parts, snapshot: Snapshot) -> dict[str, Any]:
+    """Return what the job page shows."""
+    row = snapshot.row
+    return {
+        "job": row,
+        "url": f"{base_url(request, parts)}/jobs/{row['id']}",
+        "line": line(row),
+        "percent": percent(row),
+        "saved_percent": saved_percent(row) if row["status"] == "succeeded" else None,
+        "times": {name: timestamp(row[f"{name}_at"]) for name in ("created", "started", "finished", "expires")},
+        "links": document(row)["links"],
+        "error": document(row)["error"],
+        "refresh_seconds": snapshot.retry_after,
+    }

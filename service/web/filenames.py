@@ -1,0 +1,81 @@
+"""File names of clients: data, never paths. Here they become names that are safe to show, to send and to save."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from email.message import Message
+from urllib.parse import quote, unquote_to_bytes
+
+MAX_NAME_BYTES = 240
+"""UTF-8 bytes of a shown name: 255 is what file systems take, and a suffix comes after it."""
+FALLBACK = "upload"
+
+_UNSAFE = re.compile(
+    '[\x00-\x1f\x7f-\x9f"\\\\/'  # controls, quotes, separators
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the reading direction round
+    "\u2028\u2029\ufeff\ufffd\ud800-\udfff]"
+)
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+
+
+def clean_name(name: str | None, fallback: str = FALLBACK) -> str:
+    """Return the base name, without anything unsafe, in NFC, of at most 240 UTF-8 bytes; never empty."""
+    return _clean_segment(re.split(r"[/\\]", (name or "").rstrip("/\\"))[-1]) or fallback
+
+
+def clean_path(name: str | None, fallback: str = FALLBACK) -> str:
+    """Return the relative path for a member of an archive: each segment clean, none of them ``..``."""
+    segments = (_clean_segment(segment) for segment in re.split(r"[/\\]", name or ""))
+    return "/".join(segment for segment in segments if segment)[-1024:].lstrip("/") or fallback
+
+
+def _clean_segment(segment: str) -> str:
+    visible = _UNSAFE.sub("", unicodedata.normalize("NFC", segment)).strip().rstrip(". ")
+    if _DEVICE.match(visible):
+        visible = f"_{visible}"
+    return _shorten(visible)
+
+
+def _shorten(name: str) -> str:
+    if len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    tail = f"{dot}{suffix}" if stem and len(suffix.encode()) <= 20 else ""
+    head = (stem if tail else name).encode()[: MAX_NAME_BYTES - len(tail.encode())]
+    return head.decode(errors="ignore").rstrip(". ") + tail
+
+
+def name_of_part(raw: bytes) -> str:
+    """Return the file name of a form's part: UTF-8, with the three characters that RFC 7578 (4.2) escapes."""
+    for escaped, character in ((b"%22", b'"'), (b"%0D", b"\r"), (b"%0A", b"\n")):
+        raw = raw.replace(escaped, character)
+    return raw.decode(errors="replace")
+
+
+def name_of_disposition(header: str | None) -> str | None:
+    """Return the file name in a ``Content-Disposition``, ``filename*`` before ``filename`` (RFC 6266, 4.3)."""
+    if not header:
+        return None
+    message = Message()
+    message["content-disposition"] = header
+    name = message.get_filename()
+    # Header bytes arrive as latin-1; what clients send there is UTF-8.
+    return name and name.encode("latin-1", "ignore").decode(errors="replace") if _is_latin(name) else name
+
+
+def _is_latin(name: str | None) -> bool:
+    return bool(name) and all(ord(character) < 256 for character in name or "")
+
+
+def name_of_path(raw_path: bytes) -> str:
+    """Return the last segment of a request's path, percent-decoded once, as the client meant it."""
+    return unquote_to_bytes(raw_path.rsplit(b"/", 1)[-1]).decode(errors="replace")
+
+
+def attachment(name: str) -> bytes:
+    """Return a ``Content-Disposition`` that browsers and ``curl -OJ`` both save under ``name``.
+
+    curl ignores ``filename*`` and takes the raw UTF-8 of ``filename``; browsers prefer ``filename*`` (RFC 8187).
+    """
+    return b"attachment; filename=\"%s\"; filename*=UTF-8''%s" % (name.encode(), quote(name, safe="").encode())

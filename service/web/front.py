@@ -1,0 +1,93 @@
+"""The front door: the upload page for browsers, a manual for everything else; static files and the API's docs page."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from secrets import token_urlsafe
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.web import documented
+from service.web.answers import TEXT, base_url
+from service.web.job_document import readable_duration, readable_size
+from service.web.negotiation import Kind, kind_of
+from service.web.options import FORMATS, LEVELS
+from service.web.pages import render
+from service.web.parts import parts_of
+
+router = APIRouter(tags=["pages"])
+
+MANUAL = """\
+vacpack takes a file in, answers 202 with a job id at once, compresses it, and hands it back.
+
+Upload
+  curl -T big.log {url}/
+  curl -F file=@big.log {url}/uploads
+  curl -F file=@a.txt -F file=@b.txt -F format=tar.zst {url}/uploads
+  tar c folder | curl -T - {url}/uploads/folder.tar
+  url=$(curl -H 'Accept: text/plain' -T big.log {url}/)
+
+Is it done yet?
+  curl -H 'Accept: text/plain' $url
+  curl "$url?wait=25"
+
+Download
+  curl -OJ $url/result
+  curl -OJ "$url/result?format=gzip"
+  curl --compressed -OJ $url/original
+
+Cancel, retry, delete: with the manage_key from the upload's JSON answer
+  curl -X POST -H "Authorization: Bearer $manage_key" $url/cancel
+  curl -X POST -H "Authorization: Bearer $manage_key" $url/retry
+  curl -X DELETE -H "Authorization: Bearer $manage_key" $url
+
+Options, as form fields (-F level=small) or query parameters (?level=small)
+  format   {formats}
+  level    {levels}
+  expires  30m, 12h, 7d …; at most {max_ttl}
+
+At most {max_size} in one request. All limits: {url}/limits  The API: {url}/docs
+"""
+
+
+@router.get("/", **documented.FRONT)
+async def front(request: Request) -> Response:
+    """Return the upload page to a browser, the manual to anything else."""
+    parts = parts_of(request)
+    settings = parts.settings
+    if kind_of(request, default=Kind.TEXT) is Kind.HTML:
+        values = {
+            "formats": FORMATS,
+            "levels": LEVELS,
+            "max_size": readable_size(settings.max_upload_bytes),
+            "ttl": readable_duration(settings.result_ttl_seconds),
+            "url": base_url(request, parts),
+            "idempotency_key": token_urlsafe(16),
+        }
+        return render(request, "front.html", values, headers={"Cache-Control": "no-store", "Vary": "Accept"})
+    text = MANUAL.format(
+        url=base_url(request, parts),
+        formats=", ".join(FORMATS),
+        levels=", ".join(LEVELS),
+        max_ttl=readable_duration(settings.max_ttl_seconds),
+        max_size=readable_size(settings.max_upload_bytes),
+    )
+    return Response(text, 200, {"Vary": "Accept"}, TEXT)
+
+
+DOCS_HEADERS = {
+    # Swagger UI sets style attributes from its script; nothing but its own files runs.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+        " connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+DOCS_FOLDER = str(files("fastapi_swagger") / "resources")
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """Return the API's page: Swagger UI, its files served from here."""
+    return render(request, "docs.html", {}, headers=DOCS_HEADERS)

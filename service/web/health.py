@@ -1,0 +1,82 @@
+"""Is it alive, is it ready, what may clients send, and what has it done: for operators and their machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import NOT_HEALTHY, ServiceError
+from service.web import documented
+from service.web.options import FORMATS, LEVELS
+from service.web.parts import Parts, parts_of
+from storage.errors import StorageError
+from storage.job_views import live_workers
+
+router = APIRouter(tags=["operations"])
+
+WORKER_SILENCE_MILLISECONDS = 15_000
+"""A worker gives a sign of life every few seconds; after this it does not count as alive."""
+
+
+@router.get("/livez", **documented.LIVEZ)
+async def livez() -> dict[str, str]:
+    """Return ok as long as the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", **documented.READYZ)
+async def readyz(request: Request) -> dict[str, Any]:
+    """Return ok if database, files and a worker are there, and the service is not about to stop."""
+    parts = parts_of(request)
+    checks = await to_thread.run_sync(_checks, parts, limiter=parts.list_limiter)
+    checks["accepting"] = not parts.watch.is_draining
+    if not all(checks.values()):
+        missing = ", ".join(name for name, is_well in checks.items() if not is_well)
+        raise ServiceError(NOT_HEALTHY, f"Not ready: {missing}.", headers={"Retry-After": "5"}, checks=checks)
+    return {"status": "ok", "checks": checks}
+
+
+def _checks(parts: Parts) -> dict[str, bool]:
+    checks = dict.fromkeys(("database", "files", "worker"), False)
+    try:
+        with parts.database.read() as connection:
+            checks["worker"] = live_workers(connection, within_milliseconds=WORKER_SILENCE_MILLISECONDS) > 0
+        checks["database"] = True
+        checks["files"] = parts.store.space().free_bytes >= parts.settings.min_free_bytes
+    except (DBAPIError, StorageError):
+        # What failed has stayed False.
+        return checks
+    return checks
+
+
+@router.get("/limits", **documented.LIMITS)
+async def limits(request: Request) -> dict[str, Any]:
+    """Return every number and value a client must know."""
+    settings = parts_of(request).settings
+    return {
+        "max_upload_bytes": settings.max_upload_bytes,
+        "max_files_per_upload": settings.max_files_per_upload,
+        "max_queued_jobs": settings.max_queued_jobs,
+        "receive_timeout_seconds": settings.receive_timeout_seconds,
+        "max_wait_seconds": settings.max_wait_seconds,
+        "default_ttl_seconds": settings.result_ttl_seconds,
+        "max_ttl_seconds": settings.max_ttl_seconds,
+        "idempotency_seconds": settings.idempotency_seconds,
+        "max_attempts": settings.max_attempts,
+        "formats": list(FORMATS),
+        "levels": list(LEVELS),
+    }
+
+
+@router.get("/metrics", **documented.METRICS)
+async def metrics(request: Request) -> Response:
+    """Return the metrics, to who brings the admin token."""
+    parts = parts_of(request)
+    parts.keys.check_admin(request)
+    text = await to_thread.run_sync(parts.metrics.render, limiter=parts.list_limiter)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,192 @@
+"""A job as clients see it: one row becomes the status document, its ETag, and one readable line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from service.work.failures import FAILURES
+from storage.lifecycle import JobStatus
+
+COMPRESSING_SHARE = 95.0
+"""Percent of an attempt that compressing is given; reading back, several times faster, gets most of the rest."""
+
+Row = Mapping[str, Any]
+
+
+def document(row: Row, public_url: str = "") -> dict[str, Any]:
+    """Return the status document. A pure function of the row: equal rows are equal documents."""
+    base = f"{public_url}/jobs/{row['id']}"
+    return {
+        "id": row["id"],
+        "status": row["status"],
+        "version": row["version"],
+        "name": row["name"],
+        "format": row["format"],
+        "level": row["level"],
+        "progress": progress(row),
+        "queue_position": row["queue_position"],
+        "attempt": row["attempts"],
+        "max_attempts": row["max_attempts"],
+        "cancel_requested": row["cancel_requested_at"] is not None,
+        "source": {
+            "size_bytes": row["source_size_bytes"],
+            "sha256": row["source_sha256"],
+            "media_type": row["source_media_type"],
+            "files": row["source_files"],
+        },
+        "result": _result(row),
+        "error": _error(row),
+        "created_at": timestamp(row["created_at"]),
+        "started_at": timestamp(row["started_at"]),
+        "finished_at": timestamp(row["finished_at"]),
+        "expires_at": timestamp(row["expires_at"]),
+        "links": _links(row, base),
+    }
+
+
+def progress(row: Row) -> dict[str, Any]:
+    """Return the progress: bytes of the source in this phase; percent never falls within an attempt."""
+    done, total, rate = row["bytes_done"], row["source_size_bytes"], row["bytes_per_second"]
+    return {
+        "phase": row["phase"],
+        "percent": percent(row),
+        "bytes_done": done,
+        "bytes_total": total,
+        "bytes_per_second": rate,
+        "eta_seconds": round((total - done) / rate, 1) if rate else None,
+    }
+
+
+def percent(row: Row) -> float:
+    """Return how much is done; 100 only on success."""
+    if row["status"] == JobStatus.SUCCEEDED:
+        return 100.0
+    share: float = row["bytes_done"] / row["source_size_bytes"] if row["source_size_bytes"] else 0.0
+    match row["phase"]:
+        case "compressing":
+            return round(COMPRESSING_SHARE * share, 1)
+        case "verifying":
+            return round(COMPRESSING_SHARE + (99.9 - COMPRESSING_SHARE) * share, 1)
+        case "digesting":
+            return round(99.9 * share, 1)
+        case "storing":
+            return 99.9
+        case _:
+            return 0.0
+
+
+def _result(row: Row) -> dict[str, Any] | None:
+    if row["status"] != JobStatus.SUCCEEDED:
+        return None
+    return {
+        "name": row["result_name"],
+        "format": row["result_format"],
+        "media_type": row["result_media_type"],
+        "size_bytes": row["result_size_bytes"],
+        "sha256": row["result_sha256"],
+        "saved_percent": saved_percent(row),
+        "stored_as_is": bool(row["stored_as_is"]),
+    }
+
+
+def saved_percent(row: Row) -> float:
+    """Return how much smaller the result is, in percent of the source; negative where it is larger."""
+    if not row["source_size_bytes"]:
+        return 0.0
+    return round(100 * (1 - row["result_size_bytes"] / row["source_size_bytes"]), 1)
+
+
+def _error(row: Row) -> dict[str, Any] | None:
+    if row["status"] != JobStatus.FAILED:
+        return None
+    failure = FAILURES.get(row["error_code"])
+    title = failure.title if failure else "The job failed."
+    return {"code": row["error_code"], "title": title, "detail": row["error_detail"]}
+
+
+def _links(row: Row, base: str) -> dict[str, str | None]:
+    status, files = row["status"], row["source_files"]
+    return {
+        "self": base,
+        "cancel": f"{base}/cancel" if status in (JobStatus.QUEUED, JobStatus.RUNNING) else None,
+        "retry": f"{base}/retry" if status in (JobStatus.FAILED, JobStatus.CANCELLED) else None,
+        "result": f"{base}/result" if status == JobStatus.SUCCEEDED else None,
+        "original": f"{base}/original" if files == 1 and status != JobStatus.EXPIRED else None,
+    }
+
+
+def timestamp(milliseconds: int | None) -> str | None:
+    """Return RFC 3339 in UTC, to the millisecond."""
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def etag(row: Row) -> str:
+    """Return the strong entity tag: the version, and the place in the queue while that is shown."""
+    position = row["queue_position"]
+    return f'"{row["version"]}"' if position is None else f'"{row["version"]}-{position}"'
+
+
+def retry_after_seconds(row: Row) -> int | None:
+    """Return after how long it is worth asking again; None once the job has ended."""
+    if JobStatus(row["status"]).is_final:
+        return None
+    eta = progress(row)["eta_seconds"]
+    return 1 if eta is None else max(1, min(30, round(eta / 4)))
+
+
+def readable_size(size_bytes: float) -> str:
+    """Return a size in decimal units, three digits: 1.05 GB."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size_bytes < 999.5 or unit == "TB":
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1000
+    raise AssertionError("the last unit takes everything")
+
+
+def readable_duration(seconds: float) -> str:
+    """Return a time to read: 4 s, 3 min 20 s, 2 h 5 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def line(row: Row) -> str:
+    """Return the status as one line for people: what, how far, what next."""
+    match JobStatus(row["status"]):
+        case JobStatus.QUEUED:
+            return f"queued: {row['name']}, number {row['queue_position']} in line"
+        case JobStatus.RUNNING:
+            return f"running: {row['name']}, {_running(row)}"
+        case JobStatus.SUCCEEDED:
+            return f"succeeded: {row['name']}, {_outcome(row)}"
+        case JobStatus.FAILED:
+            return f"failed: {row['name']}, {row['error_code']}: {row['error_detail']}"
+        case status:
+            return f"{status}: {row['name']}"
+
+
+def _running(row: Row) -> str:
+    now = progress(row)
+    parts = [f"{now['phase']} {now['percent']:g} %"]
+    if now["bytes_per_second"]:
+        parts.append(f"{readable_size(now['bytes_per_second'])}/s")
+        parts.append(f"{readable_duration(now['eta_seconds'])} left")
+    return ", ".join(parts)
+
+
+def _outcome(row: Row) -> str:
+    before, after = readable_size(row["source_size_bytes"]), readable_size(row["result_size_bytes"])
+    if row["stored_as_is"]:
+        return f"{before}, kept as it came: compressing would not make it smaller"
+    smaller = saved_percent(row)
+    change = f"{smaller:g} % smaller" if smaller >= 0 else f"{-smaller:g} % larger"
+    seconds = (row["finished_at"] - row["started_at"]) / 1000
+    return f"{before} -> {after}, {change}, {row['result_format']}, {readable_duration(seconds)}"

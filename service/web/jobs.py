@@ -1,0 +1,167 @@
+"""Status of one job and of many, and what owners change: cancel, retry, delete."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import commands
+from service.errors import BAD_OPTION, ServiceError
+from service.web import answers, documented
+from service.web.job_document import document
+from service.web.parts import Parts, parts_of
+from service.web.status_board import Snapshot
+from storage.errors import JobNotFound
+from storage.file_store import is_job_id
+from storage.job_views import JobFilter, list_jobs
+from storage.lifecycle import JobStatus
+
+router = APIRouter(tags=["jobs"])
+
+MAX_IDS = 500
+_PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})", re.IGNORECASE)
+
+
+@router.get("/jobs/{job_id}", **documented.GET_JOB)
+async def get_job(request: Request, job_id: str) -> Response:
+    """Return the status; hold the request while nothing has changed, if asked to wait."""
+    parts = parts_of(request)
+    snapshot = answers.snapshot_of(parts, job_id)
+    seconds = _wait_seconds(request, parts)
+    if seconds:
+        await parts.watch.wait_until(partial(_has_news, request, parts, [job_id]), seconds=seconds)
+        snapshot = answers.snapshot_of(parts, job_id)
+    response = answers.shown(request, parts, snapshot)
+    return _with_preference(response, request, seconds)
+
+
+def _wait_seconds(request: Request, parts: Parts) -> float:
+    """Return how long the request may be held: ``?wait=N`` or ``Prefer: wait=N`` (RFC 7240, 4.3), up to the limit."""
+    asked = request.query_params.get("wait")
+    if asked is not None:
+        if not (asked.isascii() and asked.isdigit() and len(asked) <= 6):
+            raise ServiceError(BAD_OPTION, "wait is a whole number of seconds.", option="wait")
+        return min(float(asked), parts.settings.max_wait_seconds)
+    found = _PREFER_WAIT.search(request.headers.get("prefer", "")) if "prefer" in request.headers else None
+    return min(float(found[1]), parts.settings.max_wait_seconds) if found else 0.0
+
+
+def _has_news(request: Request, parts: Parts, job_ids: list[str]) -> bool:
+    """Whether the jobs differ from what the client has; or, if it did not say what it has, whether all have ended."""
+    snapshots = [parts.board.get(job_id) for job_id in job_ids]
+    if "if-none-match" in request.headers:
+        return not answers.is_match(request, _etag_of(snapshots))
+    return all(snapshot is None or snapshot.is_final for snapshot in snapshots)
+
+
+def _etag_of(snapshots: list[Snapshot | None]) -> str:
+    tags = ["-" if snapshot is None else snapshot.etag.strip('"') for snapshot in snapshots]
+    return f'"{".".join(tags)}"'
+
+
+def _with_preference(response: Response, request: Request, seconds: float) -> Response:
+    if seconds and "wait" in request.headers.get("prefer", ""):
+        response.headers["Preference-Applied"] = f"wait={seconds:g}"
+    return response
+
+
+@router.get("/jobs", **documented.GET_JOBS)
+async def get_jobs(
+    request: Request,
+    ids: Annotated[str | None, Query(max_length=27 * MAX_IDS)] = None,
+    status: JobStatus | None = None,
+    q: Annotated[str | None, Query(max_length=240)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+) -> Response:
+    """Return the jobs of these ids, held together if asked to wait; or, for the admin, a list of all."""
+    parts = parts_of(request)
+    if ids is not None:
+        return await _several(request, parts, ids)
+    parts.keys.check_admin(request)
+    wanted = JobFilter(status=status, name_contains=q, before_seq=cursor, limit=limit)
+    rows = await parts.read(partial(list_jobs, wanted=wanted))
+    more = rows[-1]["seq"] if len(rows) == limit else None
+    return _json({"jobs": [document(dict(row), parts.settings.public_url) for row in rows], "next_cursor": more})
+
+
+async def _several(request: Request, parts: Parts, ids: str) -> Response:
+    job_ids = list(dict.fromkeys(filter(None, ids.split(","))))
+    if not all(map(is_job_id, job_ids)) or not 0 < len(job_ids) <= MAX_IDS:
+        raise ServiceError(BAD_OPTION, f"ids is a list of 1 to {MAX_IDS} job ids, separated by commas.", option="ids")
+    seconds = _wait_seconds(request, parts)
+    if seconds:
+        await parts.watch.wait_until(partial(_has_news, request, parts, job_ids), seconds=seconds)
+    snapshots = [parts.board.get(job_id) for job_id in job_ids]
+    headers = {"ETag": _etag_of(snapshots), "Cache-Control": "no-cache, private", "Vary": "Prefer"}
+    if answers.is_match(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    known = [snapshot for snapshot in snapshots if snapshot is not None and not snapshot.is_expired]
+    waits = [snapshot.retry_after for snapshot in known if snapshot.retry_after is not None]
+    if waits:
+        headers["Retry-After"] = str(min(waits))
+    found = {snapshot.row["id"] for snapshot in known}
+    missing = json.dumps([job_id for job_id in job_ids if job_id not in found]).encode()
+    body = b'{"jobs": [%s], "missing": %s}\n' % (b", ".join(snapshot.body for snapshot in known), missing)
+    return _with_preference(Response(body, 200, headers, answers.JSON), request, seconds)
+
+
+def _json(content: dict[str, Any]) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    return Response(json.dumps(content, ensure_ascii=False) + "\n", 200, headers, answers.JSON)
+
+
+def _managed(request: Request, job_id: str) -> Parts:
+    """Return the parts, if the request may change this job.
+
+    Raises:
+        ServiceError: job_not_found, key_needed.
+    """
+    parts = parts_of(request)
+    snapshot = parts.board.get(job_id) if is_job_id(job_id) else None
+    if snapshot is None:
+        raise JobNotFound(job_id)
+    parts.keys.check_manage(request, snapshot.row["manage_key_digest"])
+    return parts
+
+
+@router.post("/jobs/{job_id}/cancel", **documented.CANCEL)
+async def cancel_job(request: Request, job_id: str, background: BackgroundTasks) -> Response:
+    """Cancel a queued job at once (200), ask a running one to stop (202)."""
+    parts = _managed(request, job_id)
+    status = await parts.writer.run(partial(commands.cancel, job_id=job_id))
+    background.add_task(_wake, parts)
+    return _changed(request, parts, job_id, status=202 if status is JobStatus.RUNNING else 200)
+
+
+@router.post("/jobs/{job_id}/retry", **documented.RETRY)
+async def retry_job(request: Request, job_id: str, background: BackgroundTasks) -> Response:
+    """Queue a failed or cancelled job again."""
+    parts = _managed(request, job_id)
+    change = partial(commands.retry, job_id=job_id, max_attempts=parts.settings.max_attempts)
+    await parts.writer.run(change)
+    background.add_task(_wake, parts)
+    return _changed(request, parts, job_id, status=202)
+
+
+@router.delete("/jobs/{job_id}", **documented.DELETE)
+async def delete_job(request: Request, job_id: str) -> Response:
+    """Remove the job and its files, in any status."""
+    parts = _managed(request, job_id)
+    keys = await parts.writer.run(partial(commands.delete, job_id=job_id))
+    await parts.sink.call(parts.store.delete, keys)
+    return Response(status_code=204)
+
+
+def _changed(request: Request, parts: Parts, job_id: str, *, status: int) -> Response:
+    return answers.shown(request, parts, answers.snapshot_of(parts, job_id), status=status)
+
+
+async def _wake(parts: Parts) -> None:
+    parts.dispatcher.wake()

@@ -1,0 +1,61 @@
+"""Who may do what: the job id looks and downloads, the manage key changes its job, the admin token does everything.
+
+A manage key is derived from the job id and a secret in the data folder, so that a request repeated with the same
+``Idempotency-Key`` is given the same key again. Only digests of manage keys are stored, and they decide.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b32encode
+from hashlib import sha256
+
+from starlette.requests import Request
+
+from service.commands import is_key
+from service.errors import ADMIN_ONLY, KEY_NEEDED, ServiceError
+
+MANAGE_COOKIE = "vacpack_manage"
+"""Set by the page that answers a form, for its job's paths only; SameSite=Strict, so no other site can use it."""
+
+
+class Keys:
+    """Makes manage keys, and checks what requests bring."""
+
+    def __init__(self, *, admin_token: str, secret: bytes) -> None:
+        self._admin_token = admin_token
+        self._secret = secret
+
+    def manage_key(self, job_id: str) -> str:
+        """Return the job's manage key: 128 bits as 26 base32 characters."""
+        digest = hmac.digest(self._secret, f"manage:{job_id}".encode(), sha256)
+        return b32encode(digest[:16]).decode().rstrip("=").lower()
+
+    def is_admin(self, request: Request) -> bool:
+        """Return whether the request brings the admin token."""
+        given = _given(request)
+        return given is not None and hmac.compare_digest(given.encode(), self._admin_token.encode())
+
+    def check_admin(self, request: Request) -> None:
+        """Raise admin_only unless the request brings the admin token."""
+        if not self.is_admin(request):
+            detail = "Send Authorization: Bearer with the admin token, which lies in the data folder."
+            raise ServiceError(ADMIN_ONLY, detail, headers={"WWW-Authenticate": "Bearer"})
+
+    def may_manage(self, request: Request, manage_key_digest: str) -> bool:
+        """Return whether the request may change the job whose key has this digest."""
+        given = _given(request)
+        return given is not None and (is_key(given, manage_key_digest) or self.is_admin(request))
+
+    def check_manage(self, request: Request, manage_key_digest: str) -> None:
+        """Raise key_needed unless the request may change the job whose key has this digest."""
+        if not self.may_manage(request, manage_key_digest):
+            detail = "Send the manage_key from the upload's answer, as Authorization: Bearer or ?key=."
+            raise ServiceError(KEY_NEEDED, detail)
+
+
+def _given(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    return request.query_params.get("key") or request.cookies.get(MANAGE_COOKIE)

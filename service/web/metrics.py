@@ -1,0 +1,74 @@
+"""What ``/metrics`` tells (Prometheus): counted here for HTTP, read from the database for jobs and work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from storage.database import Database
+from storage.file_store import FileStore
+from storage.job_views import backlog
+from storage.work_totals import totals
+
+
+class HttpMetrics:
+    """Counters of one process's requests, and the registry that answers a scrape."""
+
+    def __init__(self, database: Database, store: FileStore) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("vacpack_requests", "Requests answered.", ("method", "status"), registry=self.registry)
+        self.uploads = Counter("vacpack_uploads", "Uploads by outcome.", ("outcome",), registry=self.registry)
+        self.received_bytes = Counter("vacpack_received_bytes", "Bytes of accepted uploads.", registry=self.registry)
+        self.receiving = Gauge("vacpack_uploads_in_progress", "Uploads arriving now.", registry=self.registry)
+        self.receive_seconds = Histogram(
+            "vacpack_receive_seconds",
+            "Time from an upload's first byte to its 202.",
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800),
+            registry=self.registry,
+        )
+        self.registry.register(_JobCollector(database, store))
+
+    def render(self) -> bytes:
+        """Return the text a scrape is answered with. Blocks: it reads the database."""
+        return generate_latest(self.registry)
+
+
+class _JobCollector(Collector):
+    """Reads what the rows say: true for all processes, and across restarts."""
+
+    def __init__(self, database: Database, store: FileStore) -> None:
+        self._database = database
+        self._store = store
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        with self._database.read() as connection:
+            waiting = backlog(connection)
+            counted = totals(connection)
+        space = self._store.space()
+        gauges = {
+            "vacpack_jobs_queued": ("Jobs that wait.", waiting.queued),
+            "vacpack_jobs_running": ("Jobs that run.", waiting.running),
+            "vacpack_oldest_queued_seconds": ("Age of the job that has waited longest.", waiting.oldest_queued_seconds),
+            "vacpack_disk_free_bytes": ("Room left for files.", space.free_bytes),
+            "vacpack_disk_total_bytes": ("Size of the disk that holds the files.", space.total_bytes),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(name, text, value=value)
+        labels = ("format", "outcome", "error_code")
+        counters = {
+            "jobs": CounterMetricFamily("vacpack_attempts", "Attempts that ended.", labels=labels),
+            "milliseconds": CounterMetricFamily("vacpack_attempt_seconds", "Time of ended attempts.", labels=labels),
+            "bytes_in": CounterMetricFamily("vacpack_source_bytes", "Bytes read by ended attempts.", labels=labels),
+            "bytes_out": CounterMetricFamily("vacpack_result_bytes", "Bytes of their results.", labels=labels),
+        }
+        for row in counted:
+            for name, family in counters.items():
+                value = row[name] / 1000 if name == "milliseconds" else row[name]
+                family.add_metric([row[label] for label in labels], value)
+        yield from counters.values()

@@ -1,0 +1,96 @@
+"""Round every request: an id, one line in the log, the count, and a last answer where nothing else caught an error."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from contextvars import ContextVar
+from secrets import token_hex
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import CROSS_SITE, INTERNAL_ERROR, ErrorKind
+from service.web.metrics import HttpMetrics
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request under way, for the log."""
+
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_CHANGING = frozenset({"POST", "PUT", "DELETE", "PATCH"})
+_log = structlog.stdlib.get_logger("vacpack.http")
+
+
+class RequestScope:
+    """The outermost layer of the application. Pure ASGI: polling is the hot path."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        identifier = given if _ID.fullmatch(given) else token_hex(8).encode()
+        request_id.set(identifier.decode())
+        began, status = time.monotonic(), 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", identifier)]
+            await send(message)
+
+        try:
+            if scope["method"] in _CHANGING and is_cross_site(headers):
+                await _answer(send_on, CROSS_SITE, "Open the service's own page and send it from there.")
+            else:
+                await self._app(scope, receive, send_on)
+        except Exception:
+            _log.exception("request failed", method=scope["method"], path=scope["path"])
+            if not status:
+                await _answer(send_on, INTERNAL_ERROR, "It has been logged under the request's id.")
+        finally:
+            self._tell(scope, status, time.monotonic() - began)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"]
+        self._metrics.requests.labels(method if method in _METHODS else "other", status).inc()
+        level = "info" if method in _CHANGING or status >= 500 else "debug"
+        getattr(_log, level)(
+            "request", method=method, path=scope["path"], status=status, milliseconds=round(1000 * seconds, 1)
+        )
+
+
+_METHODS = _CHANGING | {"GET", "HEAD", "OPTIONS"}
+
+
+def is_cross_site(headers: dict[bytes, bytes]) -> bool:
+    """Return whether a page of another site sent this, as far as its browser tells.
+
+    Browsers send Sec-Fetch-Site on HTTPS and loopback; on a plain-HTTP network only Origin. curl sends neither.
+    """
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        return site not in (b"same-origin", b"none")
+    origin = headers.get(b"origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != headers.get(b"host", b"").lower()
+
+
+async def _answer(send: Send, kind: ErrorKind, detail: str) -> None:
+    problem = {"type": "about:blank", "title": kind.title, "status": kind.status, "detail": detail, "code": kind.code}
+    body = json.dumps(problem).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": kind.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,61 @@
+"""What the routes work with, made by ``wiring`` and reached through ``parts_of``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from sqlalchemy import Connection
+from starlette.requests import HTTPConnection
+
+from service.admission import Admission
+from service.dispatch import Dispatcher
+from service.settings import Settings
+from service.sink import Sink
+from service.web.arrivals import Arrivals
+from service.web.keys import Keys
+from service.web.metrics import HttpMetrics
+from service.web.status_board import StatusBoard
+from service.web.waiting import ChangeWatch
+from storage.database import Database
+from storage.file_store import FileStore
+from storage.group_writer import GroupWriter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The concrete parts of one running service."""
+
+    settings: Settings
+    database: Database
+    writer: GroupWriter
+    store: FileStore
+    sink: Sink
+    admission: Admission
+    arrivals: Arrivals
+    dispatcher: Dispatcher
+    board: StatusBoard
+    watch: ChangeWatch
+    keys: Keys
+    metrics: HttpMetrics
+    list_limiter: CapacityLimiter
+    """Threads for lists and health: a few, so that they cannot starve anything."""
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Return what ``query`` reads, in one of a few threads of its own."""
+
+        def run() -> T:
+            with self.database.read() as connection:
+                return query(connection)
+
+        return await to_thread.run_sync(run, limiter=self.list_limiter)
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    """Return the parts of the application that answers this request."""
+    parts: Parts = connection.app.state.parts
+    return parts

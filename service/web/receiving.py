@@ -1,0 +1,181 @@
+"""A body becomes durable files: raw, or a form's parts, through one sink. Either all of it, or nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from service.admission import Reservation
+from service.errors import BAD_OPTION, FILE_MISSING, TOO_MANY_FILES, ServiceError
+from service.sink import Incoming, Received, Sink
+from service.web.body import Body
+from service.web.digests import check_sha256, expected_sha256, wants_sha256
+from service.web.filenames import clean_name, clean_path
+from service.web.multipart import FormParser, PartBegins, PartEnds
+from service.web.options import check_count, check_names
+from service.web.upload_head import UploadHead
+
+MAX_FIELD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """One durable file and what its sender said of it."""
+
+    stored: Received
+    name: str
+    """Clean; for a file of a form a relative path."""
+    media_type: str | None
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What an upload brought so far."""
+
+    files: list[ReceivedFile] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def undone_on_error(sink: Sink, receipt: Receipt) -> AsyncIterator[None]:
+    """Remove what was received if the block fails, for whatever reason."""
+    try:
+        yield
+    except BaseException:
+        await sink.discard([file.stored for file in receipt.files])
+        raise
+
+
+async def receive_raw(head: UploadHead, body: Body, sink: Sink, reservation: Reservation, receipt: Receipt) -> None:
+    """Receive the body as one file.
+
+    Raises:
+        ClientGone, StorageFull, StorageFailed, ServiceError: nothing of it is left.
+    """
+    name = clean_name(head.filename)
+    incoming = sink.begin(wants_digest=head.wants_digest or head.expected_sha256 is not None)
+    async with _aborted_on_error(incoming):
+        async for chunk in body.chunks():
+            reservation.take(len(chunk))
+            if incoming.add(chunk):
+                await incoming.flush()
+        stored = await incoming.finish()
+    receipt.files.append(ReceivedFile(stored, name, _media_type(head.content_type)))
+    check_sha256(head.expected_sha256, stored.sha256, name)
+
+
+@asynccontextmanager
+async def _aborted_on_error(incoming: Incoming) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        await incoming.abort()
+        raise
+
+
+def _media_type(content_type: str | None) -> str | None:
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    is_said = 0 < len(media_type) <= 255 and media_type.isascii() and media_type.isprintable()
+    return media_type if is_said and media_type != "application/octet-stream" else None
+
+
+class FormReceiver:
+    """Receives a form's parts in order: files into the sink, options into ``receipt.fields``."""
+
+    def __init__(
+        self,
+        head: UploadHead,
+        sink: Sink,
+        reservation: Reservation,
+        receipt: Receipt,
+        *,
+        max_files: int,
+        on_key: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._head = head
+        self._sink = sink
+        self._reservation = reservation
+        self._receipt = receipt
+        self._max_files = max_files
+        self._on_key = on_key
+        self._part: PartBegins | None = None
+        self._incoming: Incoming | None = None
+        self._expected: str | None = None
+        self._value = bytearray()
+
+    async def receive(self, body: Body) -> None:
+        """Receive all parts.
+
+        Raises:
+            ClientGone, StorageFull, StorageFailed, ServiceError: the file that was arriving is not left; those that
+                were whole stand in the receipt, for the caller to remove.
+        """
+        parser = FormParser(self._head.content_type)
+        try:
+            async for chunk in body.chunks():
+                for event in parser.feed(chunk):
+                    await self._handle(event)
+            parser.close()
+        except BaseException:
+            if self._incoming is not None:
+                await self._incoming.abort()
+            raise
+        if not self._receipt.files:
+            raise ServiceError(
+                FILE_MISSING, "Send the file as a part with a file name: curl -F file=@FILE URL/uploads."
+            )
+
+    async def _handle(self, event: PartBegins | PartEnds | memoryview) -> None:
+        if isinstance(event, memoryview):
+            await self._take(event)
+        elif isinstance(event, PartBegins):
+            self._begin(event)
+        else:
+            await self._end()
+
+    def _begin(self, part: PartBegins) -> None:
+        self._part = part
+        if not part.is_file:
+            check_names([part.name])
+            self._value.clear()
+            return
+        if len(self._receipt.files) >= self._max_files:
+            raise ServiceError(TOO_MANY_FILES, f"At most {self._max_files} files can be uploaded in one request.")
+        asked = self._receipt.fields.get("format") or self._head.options.format
+        check_count(asked, len(self._receipt.files) + 1)
+        headers = part.headers
+        self._expected = expected_sha256(headers.get("repr-digest"), headers.get("content-digest"))
+        wants = self._head.wants_digest or wants_sha256(headers.get("want-repr-digest"))
+        self._incoming = self._sink.begin(wants_digest=wants or self._expected is not None)
+
+    async def _take(self, data: memoryview) -> None:
+        self._reservation.take(len(data))
+        if self._incoming is None:
+            self._value += data
+            if len(self._value) > MAX_FIELD_BYTES:
+                raise ServiceError(BAD_OPTION, "A field of the form is longer than any option can be.")
+        elif self._incoming.add(data):
+            await self._incoming.flush()
+
+    async def _end(self) -> None:
+        assert self._part is not None
+        if self._incoming is None:
+            await self._end_field(self._part.name, self._value.decode(errors="replace").strip())
+        elif self._part.filename == "" and self._incoming.size_bytes == 0:
+            # What a browser sends for a file input left empty.
+            self._incoming = None
+        else:
+            await self._end_file(self._part, self._incoming)
+
+    async def _end_field(self, name: str, value: str) -> None:
+        self._receipt.fields[name] = value
+        if name == "idempotency_key" and value:
+            await self._on_key(value)
+
+    async def _end_file(self, part: PartBegins, incoming: Incoming) -> None:
+        stored = await incoming.finish()
+        self._incoming = None
+        name = clean_path(part.filename)
+        self._receipt.files.append(ReceivedFile(stored, name, _media_type(part.headers.get("content-type"))))
+        check_sha256(self._expected, stored.sha256, name)

@@ -1,0 +1,185 @@
+"""Downloads: one stored copy, every form out. The result as stored or transcoded, and the bytes that came in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from service.codec import CODECS, transcode
+from service.codec_terms import Chunk, Format, Level
+from service.errors import BAD_OPTION, JOB_EXPIRED, NO_ORIGINAL, NO_RESULT, NOT_READY, NOT_TRANSCODABLE, ServiceError
+from service.web import answers, documented, streams
+from service.web.digests import digest_field
+from service.web.filenames import attachment
+from service.web.negotiation import accepts_coding
+from service.web.parts import Parts, parts_of
+from service.web.ranges import requested_range
+from storage.errors import FileMissing
+from storage.file_store import Key
+from storage.job_views import job_sources
+from storage.lifecycle import JobStatus
+
+router = APIRouter(tags=["downloads"])
+
+OPAQUE = "application/octet-stream"
+"""What a client's own bytes are sent as, whatever it called them: a browser runs none of them."""
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "private, no-cache, no-transform",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """One representation of a job's bytes."""
+
+    key: Key
+    name: str
+    media_type: str
+    etag: str
+    size_bytes: int | None
+    """Of the body; None where it is not known before it is made."""
+    sha256: str | None
+    """Of the body, where it is known."""
+    convert: Callable[[Iterator[Chunk]], Iterator[Chunk]] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@router.api_route("/jobs/{job_id}/result", methods=["GET", "HEAD"], **documented.GET_RESULT)
+async def get_result(request: Request, job_id: str) -> Response:
+    """Send the result as stored, or transcoded to another format."""
+    parts = parts_of(request)
+    row = answers.snapshot_of(parts, job_id).row
+    wanted = request.query_params.get("format")
+    if wanted not in (None, "", "gzip"):
+        detail = f"format can be gzip, or left out for the result as stored; not {wanted[:40]!r}."
+        raise ServiceError(BAD_OPTION, detail, option="format", allowed=["gzip"])
+    _check_ready(row)
+    if not wanted or row["result_format"] in (Format.GZIP, Format.TAR_GZ):
+        return await _send(request, parts, _as_stored(row))
+    return await _send(request, parts, _transcoded(row))
+
+
+def _check_ready(row: dict[str, Any]) -> None:
+    status = JobStatus(row["status"])
+    if status is JobStatus.SUCCEEDED:
+        return
+    if status.is_final:
+        raise ServiceError(NO_RESULT, f"The job is {status}; GET /jobs/{row['id']} tells why.", job_status=str(status))
+    headers = {"Retry-After": "1"}
+    raise ServiceError(NOT_READY, f"The job is {status}; ask again later.", headers=headers, job_status=str(status))
+
+
+def _as_stored(row: dict[str, Any]) -> Download:
+    return Download(
+        key=row["result_key"],
+        name=row["result_name"],
+        media_type=OPAQUE if row["stored_as_is"] else row["result_media_type"],
+        etag=f'"{row["result_sha256"]}"',
+        size_bytes=row["result_size_bytes"],
+        sha256=row["result_sha256"],
+    )
+
+
+def _transcoded(row: dict[str, Any]) -> Download:
+    gzip = CODECS[Format.GZIP]
+    if row["stored_as_is"]:
+        convert = partial(gzip.compress, level=Level.FAST, threads=1, size_bytes=row["result_size_bytes"])
+        name = row["result_name"]
+    elif (source := _single_stream(row["result_format"])) is not None:
+        convert = partial(transcode, source=CODECS[source], target=gzip, level=Level.FAST)
+        name = row["result_name"].removesuffix(CODECS[source].suffix)
+    else:
+        detail = f"{row['result_format']} results are given as they are stored."
+        raise ServiceError(NOT_TRANSCODABLE, detail)
+    etag = f'"{row["result_sha256"]}-gzip"'
+    return Download(row["result_key"], name + gzip.suffix, gzip.media_type, etag, None, None, convert)
+
+
+def _single_stream(name: str) -> Format | None:
+    """Return the format of the one compressed stream a result is, if it is one."""
+    result_format = Format.ZSTD if name == Format.TAR_ZST else Format(name)
+    return result_format if result_format in CODECS else None
+
+
+@router.api_route("/jobs/{job_id}/original", methods=["GET", "HEAD"], **documented.GET_ORIGINAL)
+async def get_original(request: Request, job_id: str) -> Response:
+    """Send the bytes that came in: stored as such, encoded for a client that can undo it, or decoded here."""
+    parts = parts_of(request)
+    row = answers.snapshot_of(parts, job_id).row
+    if row["source_files"] != 1:
+        detail = "The upload had several files; GET …/result gives the archive that holds them."
+        raise ServiceError(NO_ORIGINAL, detail)
+    source = (await parts.read(partial(job_sources, job_id=job_id)))[0]
+    if source["key"] is not None:
+        return await _send(request, parts, _source_as_stored(row, source["key"]))
+    return await _send(request, parts, _decoded(request, row))
+
+
+def _source_as_stored(row: dict[str, Any], key: Key) -> Download:
+    sha256 = row["source_sha256"]
+    etag = f'"{sha256 or key}"'
+    vary = {"Vary": "Accept-Encoding"}
+    return Download(key, row["name"], OPAQUE, etag, row["source_size_bytes"], sha256, headers=vary)
+
+
+def _decoded(request: Request, row: dict[str, Any]) -> Download:
+    coding, sha256 = row["result_coding"], row["source_sha256"]
+    headers = {"Vary": "Accept-Encoding", "Accept-Ranges": "none"}
+    if coding and accepts_coding(request, coding):
+        headers["Content-Encoding"] = coding
+        etag, size = f'"{sha256}-{coding}"', row["result_size_bytes"]
+        return Download(row["result_key"], row["name"], OPAQUE, etag, size, row["result_sha256"], headers=headers)
+    decode = CODECS[Format(row["result_format"])].decompress
+    size = row["source_size_bytes"]
+    return Download(row["result_key"], row["name"], OPAQUE, f'"{sha256}"', size, sha256, decode, headers)
+
+
+async def _send(request: Request, parts: Parts, download: Download) -> Response:
+    has_ranges = download.convert is None and "Content-Encoding" not in download.headers
+    headers = SAFE_HEADERS | {"ETag": download.etag} | ({"Accept-Ranges": "bytes"} if has_ranges else {})
+    headers |= download.headers
+    if answers.is_match(request, download.etag):
+        return Response(status_code=304, headers=headers)
+    if download.sha256 is not None:
+        headers["Repr-Digest"] = digest_field(download.sha256)
+    status, start, end = 200, 0, download.size_bytes
+    if has_ranges and end is not None and (part := requested_range(request, end, download.etag)) is not None:
+        status, (start, end) = 206, part
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{download.size_bytes}"
+    if end is not None:
+        headers["Content-Length"] = str(end - start)
+    return await _stream(request, parts, download, (start, end), Response(None, status, headers, download.media_type))
+
+
+async def _stream(
+    request: Request, parts: Parts, download: Download, part: tuple[int, int | None], head: Response
+) -> Response:
+    # Raw UTF-8, which the header dictionaries above cannot carry.
+    head.raw_headers.append((b"content-disposition", attachment(download.name)))
+    if request.method == "HEAD":
+        return head
+    try:
+        file = await parts.sink.call(parts.store.open, download.key)
+    except FileMissing as error:
+        # Removed since its row was read: expired or deleted this moment.
+        raise ServiceError(JOB_EXPIRED, "Its files have just been removed.") from error
+    start, end = part
+    body: AsyncIterator[bytes]
+    if download.convert is None:
+        assert end is not None
+        body = streams.stored(file, start, end)
+    else:
+        body = streams.converted(file, download.convert)
+    response = StreamingResponse(body, head.status_code)
+    response.raw_headers = head.raw_headers
+    return response

@@ -1,0 +1,144 @@
+"""The shapes of answers, for the API's description only: answers are built from rows without them, and tests hold both
+together.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.lifecycle import JobStatus
+
+
+class Shape(BaseModel):
+    """A closed object: what is not described is not sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Progress(Shape):
+    """How far an attempt is."""
+
+    phase: str | None = Field(description="starting, probing, compressing, digesting, verifying, storing; null if idle")
+    percent: float = Field(ge=0, le=100, description="Never falls within an attempt; 100 only on success.")
+    bytes_done: int = Field(description="Bytes of the source, in this phase.")
+    bytes_total: int
+    bytes_per_second: int | None = Field(description="Smoothed.")
+    eta_seconds: float | None = Field(description="Of this phase.")
+
+
+class Source(Shape):
+    """What came in."""
+
+    size_bytes: int
+    sha256: str | None = Field(description="Hex; null until it is known, and for several files.")
+    media_type: str | None
+    files: int
+
+
+class Result(Shape):
+    """What it became."""
+
+    name: str
+    format: str = Field(description="A format; identity where the file was kept as it came.")
+    media_type: str
+    size_bytes: int
+    sha256: str
+    saved_percent: float = Field(description="Negative where the result is larger, as asked for by name.")
+    stored_as_is: bool
+
+
+class Failure(Shape):
+    """Why the job failed."""
+
+    code: str
+    title: str
+    detail: str | None
+
+
+class Links(Shape):
+    """Paths of what can be done; null where it cannot be now. Absolute where VACPACK_PUBLIC_URL is set."""
+
+    self: str
+    cancel: str | None
+    retry: str | None
+    result: str | None
+    original: str | None
+
+
+class Job(Shape):
+    """The status of a job. Times are RFC 3339 in UTC."""
+
+    id: str = Field(pattern="^[a-z2-7]{26}$")
+    status: JobStatus
+    version: int = Field(description="Grows with every change.")
+    name: str
+    format: str = Field(description="As asked for.")
+    level: str
+    progress: Progress
+    queue_position: int | None = Field(description="1 is next; null unless queued.")
+    attempt: int
+    max_attempts: int
+    cancel_requested: bool
+    source: Source
+    result: Result | None
+    error: Failure | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    expires_at: str | None
+    links: Links
+
+
+class AcceptedJob(Job):
+    """The receipt of an upload."""
+
+    manage_key: str = Field(description="Cancels, retries and deletes; given only here.")
+
+
+class JobPage(Shape):
+    """Some of all jobs, newest first."""
+
+    jobs: list[Job]
+    next_cursor: int | None
+
+
+class SeveralJobs(Shape):
+    """The jobs that were asked for."""
+
+    jobs: list[Job]
+    missing: list[str] = Field(description="Ids of jobs that are unknown or expired.")
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). Match on ``code``; some have more members."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class Health(Shape):
+    """It is well."""
+
+    status: Literal["ok"]
+    checks: dict[str, bool] | None = None
+
+
+class LimitsDocument(Shape):
+    """Every number a client must know."""
+
+    max_upload_bytes: int
+    max_files_per_upload: int
+    max_queued_jobs: int
+    receive_timeout_seconds: float
+    max_wait_seconds: float
+    default_ttl_seconds: int
+    max_ttl_seconds: int
+    idempotency_seconds: int
+    max_attempts: int
+    formats: list[str]
+    levels: list[str]

@@ -1,0 +1,87 @@
+"""The statuses of jobs as last read, exactly fresh: the hot path of polling.
+
+One plain connection on the event loop's thread; ``PRAGMA data_version`` (3 µs) tells whether any other connection, of
+this process or another, has committed since. While none has, answers come from memory. No ORM, no thread hop: on two
+cores with 32 connections an ORM session in the thread pool reached 0.12 of a bare route's rate.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from service.web.job_document import document, etag, retry_after_seconds
+from storage.job_views import STATUS_COLUMNS, STATUS_SQL, VERSION_SQL
+from storage.lifecycle import JobStatus
+
+MAX_SNAPSHOTS = 10_000
+"""Statuses kept: about 3 KiB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One job at one version."""
+
+    row: dict[str, Any]
+    etag: str
+    body: bytes
+    """The status document as JSON."""
+    retry_after: int | None
+    is_final: bool
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its files are gone, or about to be: the sweep may be a little behind."""
+        expires_at = self.row["expires_at"]
+        return bool(self.row["status"] == JobStatus.EXPIRED or (expires_at and expires_at <= time.time() * 1000))
+
+
+class StatusBoard:
+    """Reads statuses for one event loop."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], public_url: str) -> None:
+        self._connection = connect()
+        self._public_url = public_url
+        self._snapshots: dict[str, tuple[int, Snapshot]] = {}
+
+    def data_version(self) -> int:
+        """Return a number that changes with every commit of others."""
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def get(self, job_id: str) -> Snapshot | None:
+        """Return the job's status as committed now; None if there is no such job."""
+        now = self.data_version()
+        read_at, snapshot = self._snapshots.get(job_id, (now, None))
+        if snapshot is None or (read_at != now and not self._is_current(snapshot)):
+            snapshot = self._read(job_id)
+        if snapshot is None:
+            self._snapshots.pop(job_id, None)
+            return None
+        if len(self._snapshots) >= MAX_SNAPSHOTS:
+            self._snapshots.clear()
+        self._snapshots[job_id] = (now, snapshot)
+        return snapshot
+
+    def _is_current(self, snapshot: Snapshot) -> bool:
+        """Whether the version is still the same: a fifth of the cost of reading all of it again."""
+        if snapshot.row["queue_position"] is not None:
+            return False
+        found = self._connection.execute(VERSION_SQL, (snapshot.row["id"],)).fetchone()
+        return found is not None and found[0] == snapshot.row["version"]
+
+    def _read(self, job_id: str) -> Snapshot | None:
+        values = self._connection.execute(STATUS_SQL, (job_id,)).fetchone()
+        if values is None:
+            return None
+        row = dict(zip(STATUS_COLUMNS, values, strict=True))
+        body = json.dumps(document(row, self._public_url), ensure_ascii=False).encode() + b"\n"
+        return Snapshot(row, etag(row), body, retry_after_seconds(row), JobStatus(row["status"]).is_final)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()

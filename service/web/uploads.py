@@ -1,0 +1,230 @@
+"""The doors: forms and raw bodies, by POST and PUT. All end in the same sink and the same ``submit``."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+
+from fastapi import APIRouter, BackgroundTasks
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.admission import Reservation
+from service.commands import Submission, digest_of, earlier_job, submit
+from service.errors import METHOD_NOT_ALLOWED, SHUTTING_DOWN, ServiceError
+from service.web import answers, documented
+from service.web.arrivals import Arrival
+from service.web.body import Body, ClientGone
+from service.web.filenames import clean_name, name_of_path
+from service.web.options import check_count, read_options
+from service.web.parts import Parts, parts_of
+from service.web.problems import LingeringResponse, problem, translated
+from service.web.receiving import FormReceiver, Receipt, receive_raw, undone_on_error
+from service.web.upload_head import UploadHead, read_head, read_key
+from storage.errors import StorageError
+from storage.file_store import random_id
+from storage.job_table import NewJob, NewSource
+
+router = APIRouter(tags=["uploads"])
+_log = logging.getLogger("vacpack.uploads")
+
+ROUTED = frozenset({"jobs", "docs", "limits", "livez", "readyz", "metrics", "openapi.json", "static", "favicon.ico"})
+"""First segments of a path that are not file names."""
+
+
+@router.post("/uploads", **documented.POST_UPLOAD)
+async def post_upload(request: Request, background: BackgroundTasks) -> Response:
+    """Take a form or a raw body."""
+    return await _take(request, background, None)
+
+
+@router.put("/uploads/{filename:path}", **documented.PUT_UPLOAD)
+async def put_named(request: Request, background: BackgroundTasks, filename: str) -> Response:
+    """Take a raw body under the name in the URL; without one where the path ends before it."""
+    return await _take(request, background, name_of_path(request.scope["raw_path"]))
+
+
+@router.put("/uploads", **documented.PUT_UNNAMED)
+@router.put("/", include_in_schema=False)
+async def put_unnamed(request: Request, background: BackgroundTasks) -> Response:
+    """Take a raw body: what ``curl -T -`` sends."""
+    return await _take(request, background, None)
+
+
+@router.put("/{filename}", **documented.PUT_SHORT)
+async def put_short(request: Request, background: BackgroundTasks, filename: str) -> Response:
+    """Take a raw body under the name in the URL: ``curl -T big.log http://host/``."""
+    if filename in ROUTED:
+        detail = f"/{filename} is not a name a file can have here; use /uploads/{filename}."
+        raise ServiceError(METHOD_NOT_ALLOWED, detail)
+    return await _take(request, background, name_of_path(request.scope["raw_path"]))
+
+
+async def _take(request: Request, background: BackgroundTasks, path_name: str | None) -> Response:
+    """Answer an upload; an answer given before the body was read lingers until the client has seen it."""
+    parts = parts_of(request)
+    body = Body(request, timeout_seconds=parts.settings.receive_timeout_seconds)
+    try:
+        with _measured(parts):
+            job_id = await _Upload(request, parts, body).take(path_name)
+        answer = answers.accepted(request, parts, job_id)
+        background.add_task(_wake, parts)
+    except ClientGone:
+        _log.info("upload abandoned by its client")
+        return Response(status_code=499)
+    except (ServiceError, StorageError, DBAPIError) as error:
+        answer = problem(request, translated(error))
+    return answer if body.is_finished else _lingering(answer, parts)
+
+
+def _lingering(answer: Response, parts: Parts) -> Response:
+    settings = parts.settings
+    return LingeringResponse(
+        answer,
+        drain_bytes=settings.early_refusal_drain_bytes,
+        drain_seconds=settings.early_refusal_drain_seconds,
+    )
+
+
+async def _wake(parts: Parts) -> None:
+    parts.dispatcher.wake()
+
+
+@contextmanager
+def _measured(parts: Parts) -> Iterator[None]:
+    metrics, began = parts.metrics, time.monotonic()
+    outcome = "failed"
+    metrics.receiving.inc()
+    try:
+        yield
+        outcome = "accepted"
+        metrics.receive_seconds.observe(time.monotonic() - began)
+    except ClientGone:
+        outcome = "abandoned"
+        raise
+    except ServiceError as error:
+        outcome = error.kind.code
+        raise
+    finally:
+        metrics.receiving.dec()
+        metrics.uploads.labels(outcome).inc()
+
+
+class _Finished(Exception):
+    """An earlier request with the same key has made this job."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+
+class _Upload:
+    """One upload from its headers to its row."""
+
+    def __init__(self, request: Request, parts: Parts, body: Body) -> None:
+        self._request = request
+        self._parts = parts
+        self._body = body
+        self._receipt = Receipt()
+        self._arrival: Arrival | None = None
+        self._stack = AsyncExitStack()
+
+    async def take(self, path_name: str | None) -> str:
+        """Return the id of the job it became, or had become already."""
+        settings = self._parts.settings
+        if self._parts.watch.is_draining:
+            raise ServiceError(SHUTTING_DOWN, "Try again in a moment.", headers={"Retry-After": "5"})
+        head = read_head(self._request, path_name=path_name, max_ttl_seconds=settings.max_ttl_seconds)
+        try:
+            async with self._stack:
+                await self._enter(head, head.idempotency_key)
+                return await self._receive(head)
+        except _Finished as finished:
+            return finished.job_id
+
+    async def _enter(self, head: UploadHead, key: str | None) -> None:
+        """Take over from an older request with this key, or find out what it has made."""
+        request = head.idempotent(key)
+        if request is None or self._arrival is not None:
+            return
+        self._arrival = await self._stack.enter_async_context(self._parts.arrivals.enter(request))
+        made = await self._parts.read(partial(earlier_job, request=request))
+        if made is not None:
+            raise _Finished(made)
+
+    async def _receive(self, head: UploadHead) -> str:
+        reservation = self._parts.admission.admit(head.declared_bytes)
+        job_id = None
+        try:
+            async with undone_on_error(self._parts.sink, self._receipt):
+                await self._receive_body(head, reservation)
+                submission = self._submission(head)
+            job_id = await self._submit(submission)
+        finally:
+            reservation.close(became_job=job_id is not None)
+        self._parts.metrics.received_bytes.inc(reservation.received_bytes)
+        return job_id
+
+    async def _receive_body(self, head: UploadHead, reservation: Reservation) -> None:
+        parts = self._parts
+        if not head.is_form:
+            await receive_raw(head, self._body, parts.sink, reservation, self._receipt)
+            return
+
+        async def on_key(value: str) -> None:
+            await self._enter(head, read_key(value))
+
+        max_files = parts.settings.max_files_per_upload
+        form = FormReceiver(head, parts.sink, reservation, self._receipt, max_files=max_files, on_key=on_key)
+        await form.receive(self._body)
+
+    async def _submit(self, submission: Submission) -> str:
+        """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen."""
+        if self._arrival is not None:
+            self._arrival.begin_commit()
+        try:
+            job_id = await self._parts.writer.run(partial(submit, submission=submission))
+        except Exception:
+            await self._discard()
+            raise
+        if job_id != submission.job.id:
+            await self._discard()
+            raise _Finished(job_id)
+        return job_id
+
+    async def _discard(self) -> None:
+        await self._parts.sink.discard([file.stored for file in self._receipt.files])
+
+    def _submission(self, head: UploadHead) -> Submission:
+        settings, receipt = self._parts.settings, self._receipt
+        asked = {name: value for name, value in receipt.fields.items() if value}
+        options = read_options(head.query | asked, max_ttl_seconds=settings.max_ttl_seconds)
+        check_count(options.format, len(receipt.files))
+        job_id = random_id()
+        job = NewJob(
+            id=job_id,
+            manage_key_digest=digest_of(self._parts.keys.manage_key(job_id)),
+            name=shown_name([file.name for file in receipt.files]),
+            format=options.format,
+            level=options.level,
+            ttl_milliseconds=1000 * (options.ttl_seconds or settings.result_ttl_seconds),
+            max_attempts=settings.max_attempts,
+            sources=tuple(
+                NewSource(file.stored.key, file.name, file.stored.size_bytes, file.stored.sha256, file.media_type)
+                for file in receipt.files
+            ),
+        )
+        request = self._arrival.request if self._arrival else None
+        return Submission(job, request, 1000 * settings.idempotency_seconds)
+
+
+def shown_name(names: list[str]) -> str:
+    """Return a job's name: the file's base name, or of several files their common folder, or how many they are."""
+    if len(names) == 1:
+        return clean_name(names[0])
+    folders = {name.partition("/")[0] if "/" in name else "" for name in names}
+    return folders.pop() if len(folders) == 1 and "" not in folders else f"{len(names)} files"

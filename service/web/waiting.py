@@ -1,0 +1,74 @@
+"""Long-polls: requests held until a job changes. One look at the database for all of them, not one each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from service.web.status_board import StatusBoard
+
+LOOK_SECONDS = 0.1
+"""How often ``data_version`` is read while anybody waits: 3 µs each."""
+
+
+class ChangeWatch:
+    """Wakes those who wait when a job they wait for may have changed, and everybody when the service drains."""
+
+    def __init__(self, board: StatusBoard, *, max_waiting: int) -> None:
+        self._board = board
+        self._max_waiting = max_waiting
+        self._waiting: set[asyncio.Event] = set()
+        self._seen = -1
+        self._task: asyncio.Task[None] | None = None
+        self.is_draining = False
+
+    def drain(self) -> None:
+        """Answer everybody now, and hold nobody from here on."""
+        self.is_draining = True
+        for event in self._waiting:
+            event.set()
+
+    async def wait_until(self, is_reached: Callable[[], bool], *, seconds: float) -> None:
+        """Return when ``is_reached`` says so (asked after each commit), when time is over, or when the service drains.
+
+        Beyond the most that may wait, return at once.
+        """
+        if is_reached() or self.is_draining or len(self._waiting) >= self._max_waiting:
+            return
+        with self._held() as event:
+            try:
+                async with asyncio.timeout(seconds):
+                    while not self.is_draining:
+                        await event.wait()
+                        event.clear()
+                        if is_reached():
+                            return
+            except TimeoutError:
+                return
+
+    @contextmanager
+    def _held(self) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        self._waiting.add(event)
+        if self._task is None or self._task.done():
+            self._seen = self._board.data_version()
+            # It ends by itself when nobody waits any more.
+            self._task = asyncio.create_task(self._look())
+        try:
+            yield event
+        finally:
+            self._waiting.discard(event)
+
+    async def _look(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(LOOK_SECONDS)
+            version = self._board.data_version()
+            if version != self._seen:
+                self._seen = version
+                _set_all(self._waiting)
+
+
+def _set_all(events: Iterable[asyncio.Event]) -> None:
+    for event in events:
+        event.set()

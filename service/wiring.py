@@ -1,0 +1,182 @@
+"""Settings become concrete parts. The only module that names a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from anyio import CapacityLimiter
+
+from migrations import migrate
+from service.admission import Admission, Limits
+from service.dispatch import Dispatcher, NoDispatcher
+from service.settings import Settings
+from service.sink import Sink
+from service.web.arrivals import Arrivals
+from service.web.keys import Keys
+from service.web.metrics import HttpMetrics
+from service.web.parts import Parts
+from service.web.status_board import StatusBoard
+from service.web.waiting import ChangeWatch
+from service.work.life_lock import LifeLocks
+from service.work.sweep import Sweeper
+from service.work.work_settings import work_settings
+from storage.database import Database
+from storage.group_writer import GroupWriter
+from storage.job_views import Backlog, backlog
+from storage.local_files import LocalFiles
+
+LIST_THREADS = 4
+
+
+class AlreadyServed(Exception):
+    """Another service holds this data folder."""
+
+
+def open_database(settings: Settings) -> Database:
+    """Return the database, with its folder made."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Database(settings.database_url)
+
+
+def open_store(settings: Settings) -> LocalFiles:
+    """Return the file store."""
+    return LocalFiles(Path(unquote(urlsplit(settings.files_url).path)))
+
+
+def prepare(settings: Settings, revision: str = "head") -> None:
+    """Make the data folder and bring the schema to a revision, the newest by default."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    migrate(settings.database_url, revision)
+
+
+@contextmanager
+def served_alone(settings: Settings) -> Iterator[None]:
+    """Hold the data folder for one service; the kernel lets go when the process ends, however it ends.
+
+    Raises:
+        AlreadyServed: another process holds it.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(settings.data_dir / "service.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise AlreadyServed(f"another vacpack serves {settings.data_dir}") from error
+    finally:
+        os.close(descriptor)
+
+
+def admin_token(settings: Settings) -> str:
+    """Return the admin token: as set, or made once and kept in the data folder, readable by its owner only."""
+    return settings.admin_token.get_secret_value() or _kept_secret(settings.data_dir / "admin-token")
+
+
+def _kept_secret(path: Path) -> str:
+    try:
+        # A file without its line end was not written whole: its maker died meanwhile.
+        if (text := path.read_text()).endswith("\n"):
+            return text.strip()
+    except FileNotFoundError:
+        pass
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(24) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    return _kept_secret(path)
+
+
+def make_parts(settings: Settings, database: Database, store: LocalFiles, dispatcher: Dispatcher) -> Parts:
+    """Return the parts of an HTTP service."""
+    board = StatusBoard(database.reader, settings.public_url.rstrip("/"))
+    limits = Limits(settings.max_upload_bytes, settings.max_queued_jobs, settings.min_free_bytes)
+
+    def read_backlog() -> Backlog:
+        with database.read() as connection:
+            return backlog(connection)
+
+    admission = Admission(limits, free_bytes=lambda: store.space().free_bytes, backlog=read_backlog)
+    secret = bytes.fromhex(_kept_secret(settings.data_dir / "manage-secret"))
+    return Parts(
+        settings=settings,
+        database=database,
+        writer=GroupWriter(database),
+        store=store,
+        sink=Sink(store),
+        admission=admission,
+        arrivals=Arrivals(),
+        dispatcher=dispatcher,
+        board=board,
+        watch=ChangeWatch(board, max_waiting=settings.max_waiting_requests),
+        keys=Keys(admin_token=admin_token(settings), secret=secret),
+        metrics=HttpMetrics(database, store),
+        list_limiter=CapacityLimiter(LIST_THREADS),
+    )
+
+
+class Service:
+    """One HTTP service and the worker beside it: what ``serve`` starts, tells to stop, and stops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = open_database(settings)
+        self._store = open_store(settings)
+        self._worker = None
+        self.parts = make_parts(settings, self._database, self._store, self._worker or NoDispatcher())
+        self._stopping: asyncio.Task[None] | None = None
+
+    def sweep_at_start(self) -> None:
+        """Take up what the last process left: its jobs at once, blaming nobody, and uploads that became no job."""
+        _sweeper(self._settings, self._database, self._store).all(source_grace_seconds=0)
+
+    async def start(self) -> None:
+        """Begin to write and to work."""
+        self.parts.writer.start()
+        if self._worker is not None:
+            await self._worker.start()
+
+    def begin_stop(self) -> None:
+        """React to the signal: refuse uploads, answer who waits, let the worker finish what fits the grace."""
+        self.parts.watch.drain()
+        if self._worker is not None and self._stopping is None:
+            self._stopping = asyncio.create_task(self._worker.stop(self._settings.shutdown_grace_seconds))
+
+    async def stop(self) -> None:
+        """End everything, after the last request."""
+        self.begin_stop()
+        if self._stopping is not None:
+            await self._stopping
+        self.parts.writer.stop()
+        self.parts.sink.close()
+        self.parts.board.close()
+        self._database.close()
+
+
+def _sweeper(settings: Settings, database: Database, store: LocalFiles) -> Sweeper:
+    settings_of_work = work_settings(settings)
+    return Sweeper(database, store, LifeLocks(Path(settings_of_work.locks_dir)), settings_of_work)
+
+
+def sweep(settings: Settings) -> dict[str, int]:
+    """Do the sweep's duties once; return how much of each there was."""
+    prepare(settings)
+    database = open_database(settings)
+    try:
+        counts = _sweeper(settings, database, open_store(settings)).all(
+            source_grace_seconds=settings.orphan_grace_seconds
+        )
+    finally:
+        database.close()
+    return asdict(counts)
