@@ -25,7 +25,9 @@ from service.web.metrics import HttpMetrics
 from service.web.parts import Parts
 from service.web.status_board import StatusBoard
 from service.web.waiting import ChangeWatch
+from service.work.embedded_worker import EmbeddedWorker
 from service.work.life_lock import LifeLocks
+from service.work.standalone import run_standalone
 from service.work.sweep import Sweeper
 from service.work.work_settings import work_settings
 from storage.database import Database
@@ -98,7 +100,9 @@ def _kept_secret(path: Path) -> str:
     return _kept_secret(path)
 
 
-def make_parts(settings: Settings, database: Database, store: LocalFiles, dispatcher: Dispatcher) -> Parts:
+def make_parts(
+    settings: Settings, database: Database, store: LocalFiles, writer: GroupWriter, dispatcher: Dispatcher
+) -> Parts:
     """Return the parts of an HTTP service."""
     board = StatusBoard(database.reader, settings.public_url.rstrip("/"))
     limits = Limits(settings.max_upload_bytes, settings.max_queued_jobs, settings.min_free_bytes)
@@ -112,7 +116,7 @@ def make_parts(settings: Settings, database: Database, store: LocalFiles, dispat
     return Parts(
         settings=settings,
         database=database,
-        writer=GroupWriter(database),
+        writer=writer,
         store=store,
         sink=Sink(store),
         admission=admission,
@@ -133,17 +137,21 @@ class Service:
         self._settings = settings
         self._database = open_database(settings)
         self._store = open_store(settings)
-        self._worker = None
-        self.parts = make_parts(settings, self._database, self._store, self._worker or NoDispatcher())
+        self._writer = GroupWriter(self._database)
+        self._worker = EmbeddedWorker(work_settings(settings), self._writer.run) if settings.embedded_worker else None
+        dispatcher = self._worker or NoDispatcher()
+        self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher)
         self._stopping: asyncio.Task[None] | None = None
 
     def sweep_at_start(self) -> None:
         """Take up what the last process left: its jobs at once, blaming nobody, and uploads that became no job."""
-        _sweeper(self._settings, self._database, self._store).all(source_grace_seconds=0)
+        sweeper = _sweeper(self._settings, self._database, self._store)
+        sweeper.rows()
+        sweeper.files(source_grace_seconds=0)
 
     async def start(self) -> None:
         """Begin to write and to work."""
-        self.parts.writer.start()
+        self._writer.start()
         if self._worker is not None:
             await self._worker.start()
 
@@ -158,7 +166,7 @@ class Service:
         self.begin_stop()
         if self._stopping is not None:
             await self._stopping
-        self.parts.writer.stop()
+        self._writer.stop()
         self.parts.sink.close()
         self.parts.board.close()
         self._database.close()
@@ -174,9 +182,14 @@ def sweep(settings: Settings) -> dict[str, int]:
     prepare(settings)
     database = open_database(settings)
     try:
-        counts = _sweeper(settings, database, open_store(settings)).all(
-            source_grace_seconds=settings.orphan_grace_seconds
-        )
+        sweeper = _sweeper(settings, database, open_store(settings))
+        rows, files = sweeper.rows(), sweeper.files(source_grace_seconds=settings.orphan_grace_seconds)
     finally:
         database.close()
-    return asdict(counts)
+    return {name: count + getattr(files, name) for name, count in asdict(rows).items()}
+
+
+def work(settings: Settings) -> None:
+    """Run a worker without HTTP until told to stop."""
+    prepare(settings)
+    run_standalone(work_settings(settings))

@@ -63,7 +63,7 @@ def percent(row: Row) -> float:
     """Return how much is done; 100 only on success."""
     if row["status"] == JobStatus.SUCCEEDED:
         return 100.0
-    share: float = row["bytes_done"] / row["source_size_bytes"] if row["source_size_bytes"] else 0.0
+    share = float(row["bytes_done"] / row["source_size_bytes"]) if row["source_size_bytes"] else 0.0
     match row["phase"]:
         case "compressing":
             return round(COMPRESSING_SHARE * share, 1)

@@ -15,12 +15,15 @@ READ_BYTES = 512 * 1024
 
 async def stored(file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
     """Yield the bytes from ``start`` to ``end`` (exclusive); closes the file."""
-    async with aiofiles.threadpool.wrap(file) as reader:
+    reader = aiofiles.threadpool.wrap(file)
+    try:
         await reader.seek(start)
         left = end - start
         while left > 0 and (chunk := await reader.read(min(READ_BYTES, left))):
             left -= len(chunk)
             yield chunk
+    finally:
+        file.close()
 
 
 def chunks_of(file: BinaryIO) -> Iterator[bytes]:
