@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from service.work.failures import FAILURES
+from service.failures import FAILURES
 from storage.lifecycle import JobStatus
 
 COMPRESSING_SHARE = 95.0
@@ -64,7 +64,8 @@ def percent(row: Row) -> float:
     if row["status"] == JobStatus.SUCCEEDED:
         return 100.0
     share = float(row["bytes_done"] / row["source_size_bytes"]) if row["source_size_bytes"] else 0.0
-    match row["phase"]:
+    phase: str | None = row["phase"]
+    match phase:
         case "compressing":
             return round(COMPRESSING_SHARE * share, 1)
         case "verifying":
@@ -95,7 +96,7 @@ def saved_percent(row: Row) -> float:
     """Return how much smaller the result is, in percent of the source; negative where it is larger."""
     if not row["source_size_bytes"]:
         return 0.0
-    return round(100 * (1 - row["result_size_bytes"] / row["source_size_bytes"]), 1)
+    return round(100 * (1 - float(row["result_size_bytes"] / row["source_size_bytes"])), 1)
 
 
 def _error(row: Row) -> dict[str, Any] | None:

@@ -54,7 +54,8 @@ class Download:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@router.api_route("/jobs/{job_id}/result", methods=["GET", "HEAD"], **documented.GET_RESULT)
+@router.head("/jobs/{job_id}/result", **documented.GET_RESULT)
+@router.get("/jobs/{job_id}/result", **documented.GET_RESULT)
 async def get_result(request: Request, job_id: str) -> Response:
     """Send the result as stored, or transcoded to another format."""
     parts = parts_of(request)
@@ -111,7 +112,8 @@ def _single_stream(name: str) -> Format | None:
     return result_format if result_format in CODECS else None
 
 
-@router.api_route("/jobs/{job_id}/original", methods=["GET", "HEAD"], **documented.GET_ORIGINAL)
+@router.head("/jobs/{job_id}/original", **documented.GET_ORIGINAL)
+@router.get("/jobs/{job_id}/original", **documented.GET_ORIGINAL)
 async def get_original(request: Request, job_id: str) -> Response:
     """Send the bytes that came in: stored as such, encoded for a client that can undo it, or decoded here."""
     parts = parts_of(request)
@@ -164,6 +166,9 @@ async def _send(request: Request, parts: Parts, download: Download) -> Response:
 async def _stream(
     request: Request, parts: Parts, download: Download, part: tuple[int, int | None], head: Response
 ) -> Response:
+    if download.size_bytes is None:
+        # An empty response says 0; this one's length is not known before it is made.
+        del head.headers["Content-Length"]
     # Raw UTF-8, which the header dictionaries above cannot carry.
     head.raw_headers.append((b"content-disposition", attachment(download.name)))
     if request.method == "HEAD":
