@@ -45,6 +45,7 @@ class ClaimedSource:
     name: str
     size_bytes: int
     sha256: str | None
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def _claim() -> Update:
 _CLAIM = _claim()
 _BEGIN_ATTEMPT = insert(attempts).values(started_at=Now())
 _CLAIMED_SOURCES = (
-    select(sources.c.key, sources.c.name, sources.c.size_bytes, sources.c.sha256)
+    select(sources.c.key, sources.c.name, sources.c.size_bytes, sources.c.sha256, sources.c.media_type)
     .where(sources.c.job_seq == bindparam("seq"))
     .order_by(sources.c.position)
 )

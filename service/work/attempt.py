@@ -1,0 +1,102 @@
+"""One running attempt as its worker sees it: progress comes out, orders to stop go in.
+
+The thread that computes calls ``enter``, ``advance`` and ``check``; the heartbeat's calls ``progress``; anybody may
+call ``stop``. Single attributes are read and written whole in Python, so no lock is needed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from storage.job_attempts import Progress
+
+RATE_MEMORY_SECONDS = 3.0
+"""Time in which an old rate loses two thirds of its weight: steady to look at, and soon right after a change."""
+
+VERIFY_SHARE = 1.3
+"""Time of compressing and verifying over that of compressing alone, for the guess whether an attempt will end."""
+
+
+class AttemptStopped(Exception):
+    """The attempt must end without a result; which kind says what to record."""
+
+
+class Cancelled(AttemptStopped):
+    """Its owner asked."""
+
+
+class Fenced(AttemptStopped):
+    """It is over already: rescued, or the job deleted. Nothing may be recorded."""
+
+
+class Released(AttemptStopped):
+    """The worker is shutting down: the job goes back into the queue."""
+
+
+class Attempt:
+    """Progress and stop orders of one attempt at ``bytes_total`` bytes of sources.
+
+    ``threads`` is how many the codec may use.
+    """
+
+    def __init__(self, bytes_total: int, *, threads: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self.threads = threads
+        self._bytes_total = bytes_total
+        self._clock = clock
+        self._stopped: type[AttemptStopped] | None = None
+        self._phase = "starting"
+        self._bytes_done = 0
+        self._rate: float | None = None
+        self._seen = (self._phase, 0, clock())
+
+    def enter(self, phase: str, *, bytes_done: int = 0) -> None:
+        """Begin a phase; raises as ``check``."""
+        self.check()
+        self._bytes_done = bytes_done
+        self._phase = phase
+
+    def advance(self, size_bytes: int) -> None:
+        """Count bytes of the sources that this phase is done with; raises as ``check``."""
+        self._bytes_done += size_bytes
+        self.check()
+
+    def check(self) -> None:
+        """Go on, unless the attempt was stopped.
+
+        Raises:
+            AttemptStopped: Cancelled, Fenced or Released, whichever came first.
+        """
+        if self._stopped is not None:
+            raise self._stopped
+
+    def stop(self, reason: type[AttemptStopped]) -> None:
+        """Have the next ``check`` raise ``reason``, unless another came first."""
+        self._stopped = self._stopped or reason
+
+    def progress(self) -> Progress:
+        """Return how far it is, with the rate smoothed over the calls of this. For one thread only."""
+        phase, bytes_done, now = self._phase, min(self._bytes_done, self._bytes_total), self._clock()
+        phase_before, bytes_before, before = self._seen
+        self._seen = (phase, bytes_done, now)
+        if phase != phase_before:
+            self._rate = None
+        elif now > before:
+            self._rate = _smoothed(self._rate, (bytes_done - bytes_before) / (now - before), now - before)
+        return Progress(phase, bytes_done, None if self._rate is None else round(self._rate))
+
+    def may_end_within(self, seconds: float) -> bool:
+        """Guess whether it will be over in time; True as long as there is nothing to judge by."""
+        phase, rate = self._phase, self._rate
+        if not rate:
+            return True
+        share = VERIFY_SHARE if phase == "compressing" else 1.0
+        return share * (self._bytes_total - self._bytes_done) / rate <= seconds
+
+
+def _smoothed(rate: float | None, fresh: float, seconds: float) -> float:
+    if rate is None:
+        return fresh
+    weight = math.exp(-seconds / RATE_MEMORY_SECONDS)
+    return weight * rate + (1 - weight) * fresh

@@ -1,0 +1,86 @@
+"""The worker process: ``python -m service.work.child WORKER_ID``, started and watched by ``embedded_worker``.
+
+Its settings come as one line of JSON on standard input; after that any byte means "there may be work", and end-of-file
+means that the parent is gone: then it ends at once, and whoever starts next takes up what it held. SIGTERM lets it
+drain and exit 0. It says its id on standard output when it is in the table, and nothing else there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from service import logs
+from service.archive import ARCHIVES
+from service.codec import CODECS, Codec, Format
+from service.work.life_lock import LifeLocks
+from service.work.low_priority import ComputeThreads, lower_process
+from service.work.processor import Processor, RetryPauses
+from service.work.result_maker import Tools
+from service.work.sweep import Sweeper
+from service.work.sweep_loops import SweepLoops
+from service.work.work_settings import WorkSettings
+from service.work.worker import Worker
+from storage.database import Database
+from storage.local_files import LocalFiles
+
+RELEASE_SECONDS = 2.0
+"""The part of the grace that is kept for giving jobs back: a step of the slowest codec, and the transactions."""
+
+
+def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
+    """Run the process to its end; ``codecs`` is for tests, which make some that misbehave."""
+    # Blocked before any thread starts, so that SIGTERM waits for sigwait. Ctrl-C is for the parent to deal with.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker_id = sys.argv[1]
+    orders = sys.stdin.buffer.readline()
+    if not orders:
+        _exit(0)
+    settings = WorkSettings.from_json(orders)
+    logs.configure(log_format=settings.log_format, level=settings.log_level, context=lambda: {"worker_id": worker_id})
+    lower_process(settings.worker_niceness)
+    _work(worker_id, settings, codecs)
+    _exit(0)
+
+
+def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]) -> None:
+    database = Database(settings.database_url)
+    store = LocalFiles(Path(settings.files_dir))
+    compute = ComputeThreads(settings.worker_jobs)
+    pauses = RetryPauses(settings.retry_pause_seconds, settings.retry_pause_max_seconds)
+    processor = Processor(database, Tools(store, codecs, ARCHIVES), pauses, compute=compute)
+    worker = Worker(worker_id, database, settings, processor.process)
+    sweeps = SweepLoops(Sweeper(database, store, LifeLocks(Path(settings.locks_dir)), settings), settings)
+    worker.start()
+    threading.Thread(target=_listen, args=(worker,), name="parent", daemon=True).start()
+    sweeps.start()
+    sys.stdout.write(f"{worker_id}\n")
+    sys.stdout.flush()
+    signal.sigwait({signal.SIGTERM})
+    sweeps.stop()
+    grace = settings.shutdown_grace_seconds
+    worker.drain(max(grace / 2, grace - RELEASE_SECONDS))
+
+
+def _listen(worker: Worker) -> None:
+    """Pass wakes on until the parent is gone."""
+    while os.read(sys.stdin.fileno(), 4096):
+        worker.wake()
+    _exit(0)
+
+
+def _exit(code: int) -> NoReturn:
+    """End now, whatever other threads are doing: nothing of theirs is needed, and a codec may take seconds."""
+    logging.shutdown()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Starting a worker process, and the ends of its pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import service
+from service.work.wake_pipe import WakePipe
+from service.work.work_settings import WorkSettings
+
+COMMAND = (sys.executable, "-P", "-m", "service.work.child")
+"""``-P``: a folder named ``service`` where the command was started must not be taken for this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A worker process and the pipe that wakes it."""
+
+    process: Process
+    pipe: WakePipe
+
+    async def said_it_is_ready(self) -> bool:
+        """Wait until it stands in the table of workers; False if it ended before."""
+        assert self.process.stdout is not None
+        return await self.process.stdout.readline() != b""
+
+    def close(self) -> None:
+        """Close the pipe: a process that still lives ends."""
+        self.pipe.close()
+
+
+async def spawn(command: Sequence[str], settings: WorkSettings, life_lock_fd: int) -> Child:
+    """Start a worker process that inherits the life lock and standard error, and nothing else.
+
+    Raises:
+        OSError: there are no processes or descriptors left.
+    """
+    pipe = WakePipe(settings.to_json())
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe.read_fd, stdout=PIPE, pass_fds=(life_lock_fd,), env=_environment()
+        )
+    except BaseException:
+        pipe.close()
+        raise
+    finally:
+        pipe.close_reading()
+    return Child(process, pipe)
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment, with the folder that holds this package first on the child's path."""
+    root = str(Path(service.__file__).parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root])}

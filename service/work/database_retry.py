@@ -1,0 +1,44 @@
+"""Changes that must get through: tried again for as long as the database is locked, full or away."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from storage.database import Database
+
+T = TypeVar("T")
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+"""Each try itself waits for the lock as long as the busy timeout; pauses are for a full disk or a missing mount."""
+
+_log = logging.getLogger(__name__)
+
+
+def persist(
+    database: Database, change: Callable[[Connection], T], *, sleep: Callable[[float], object] = time.sleep
+) -> T:
+    """Run ``change`` in one durable transaction and return what it returns, however long that takes.
+
+    A try may fail and yet have been committed, if the error came from the commit itself: ``change`` may find its own
+    work done. The trouble is logged once.
+
+    Raises:
+        Exception: what ``change`` raises, other than OperationalError.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            with database.transaction() as connection:
+                return change(connection)
+        except OperationalError:
+            if pause == FIRST_PAUSE_SECONDS:
+                _log.warning("the end of an attempt cannot be recorded yet; trying again", exc_info=True)
+            sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,164 @@
+"""The parent's side of a worker: starts the child process, wakes it, starts it again when it dies, and stops it.
+
+Lives in the event loop of the service, or of ``vacpack work``. The child is spawned, never forked from a process with
+threads, and it ends by itself when the pipe from its parent ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.work.child_process import COMMAND, Child, spawn
+from service.work.life_lock import LifeLocks
+from service.work.work_settings import WorkSettings
+from storage.file_store import random_id
+from storage.job_rescue import rescue_worker
+from storage.worker_table import unregister
+
+T = TypeVar("T")
+
+STEADY_SECONDS = 10.0
+"""A child that lived so long is started again at once; one that died sooner, after a pause."""
+
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 5.0
+KILL_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class RunTransaction(Protocol):
+    """Runs one change in a durable transaction, somewhere that does not hold the event loop."""
+
+    def __call__(self, change: Callable[[Connection], T], /) -> Awaitable[T]:
+        """Return what ``change`` returns; raises what it or the database raises."""
+        ...
+
+
+class EmbeddedWorker:
+    """A supervised worker process; a ``Dispatcher``. Start it once, stop it once, in one event loop."""
+
+    def __init__(
+        self, settings: WorkSettings, run_transaction: RunTransaction, *, command: Sequence[str] = COMMAND
+    ) -> None:
+        """``command`` starts the child; the worker's id is added to it."""
+        self._settings = settings
+        self._run_transaction = run_transaction
+        self._command = command
+        self._locks = LifeLocks(Path(settings.locks_dir))
+        self._child: Child | None = None
+        self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to keep a child running. Does not wait for it: see ``ready``."""
+        self._task = asyncio.create_task(self._supervise(), name="worker supervisor")
+
+    async def ready(self) -> int:
+        """Wait until a child works; return its process id."""
+        while True:
+            await self._ready.wait()
+            if self._child is not None:
+                return self._child.process.pid
+
+    def wake(self) -> None:
+        """As ``Dispatcher.wake``; from any thread."""
+        child = self._child
+        if child is not None:
+            child.pipe.wake()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Have the child drain; kill it when the grace is over. What it still held is queued again, nobody blamed."""
+        self._stopping.set()
+        if self._task is None:
+            return
+        self._signal(signal.SIGTERM)
+        await asyncio.wait({self._task}, timeout=grace_seconds)
+        if not self._task.done():
+            self._signal(signal.SIGKILL)
+            await asyncio.wait({self._task}, timeout=KILL_SECONDS)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._child is not None and self._child.process.returncode is None:
+            self._child.process.send_signal(number)
+
+    async def _supervise(self) -> None:
+        deaths = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                await self._run_child(random_id())
+            except OSError:
+                _log.exception("no worker can be started")
+            deaths = 0 if time.monotonic() - began >= STEADY_SECONDS else deaths + 1
+            await self._pause(_pause_seconds(deaths))
+
+    async def _run_child(self, worker_id: str) -> None:
+        """Run one child from its start to its end, and take up what it left."""
+        lock = self._locks.take(worker_id)
+        try:
+            child = self._child = await spawn([*self._command, worker_id], self._settings, lock.fd)
+            if self._stopping.is_set():
+                child.process.terminate()
+            await self._watch(child, worker_id)
+        finally:
+            lock.end()
+
+    async def _watch(self, child: Child, worker_id: str) -> None:
+        try:
+            if await child.said_it_is_ready():
+                self._ready.set()
+            code = await child.process.wait()
+        finally:
+            self._ready.clear()
+            self._child = None
+            child.close()
+        is_blamed = code != 0 and not self._stopping.is_set()
+        left = await self._take_up(worker_id, is_blamed=is_blamed)
+        level = logging.WARNING if is_blamed else logging.INFO
+        _log.log(level, "worker ended", extra={"ended_worker": worker_id, "by": _cause(code), "jobs_left": left})
+
+    async def _take_up(self, worker_id: str, *, is_blamed: bool) -> int:
+        """Rescue the jobs of a dead child, however long the database is away; return how many there were."""
+
+        def change(connection: Connection) -> int:
+            limit = self._settings.max_worker_losses
+            left = rescue_worker(connection, worker_id, is_blamed=is_blamed, max_losses=limit)
+            unregister(connection, worker_id)
+            return len(left)
+
+        failures = 0
+        while True:
+            try:
+                return await self._run_transaction(change)
+            except SQLAlchemyError:
+                failures += 1
+                if failures == 1:
+                    _log.warning("what a dead worker held cannot be taken up yet; trying again", exc_info=True)
+                await asyncio.sleep(_pause_seconds(failures + 1))
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), timeout=seconds)
+
+
+def _pause_seconds(deaths: int) -> float:
+    """Return the pause after so many deaths in a row that came soon: none after the first."""
+    return min(FIRST_PAUSE_SECONDS * 2 ** (deaths - 2), LONGEST_PAUSE_SECONDS) if deaths > 1 else 0.0
+
+
+def _cause(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"

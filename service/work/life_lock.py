@@ -1,0 +1,83 @@
+"""Which workers of this machine are dead, told by the kernel: exactly, at once, with no pids and no clocks.
+
+Every worker has a file ``<worker_id>.lock`` in one folder, locked by ``flock`` for as long as the worker or its
+supervisor lives: the supervisor takes the lock and its child inherits the very same open file, so that the kernel lets
+go of it when the last of the two has ended, however it ended. A supervisor that lives takes care of its dead child
+itself, and knows that it died of something; a lock that is free says that both are gone, and nobody is to blame.
+
+The folder lies on a local disk, as the SQLite database beside it must. Containers may share it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+_NAME = re.compile(r"([a-z2-7]{26})\.lock")
+_OPEN = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class LifeLock:
+    """The lock of one worker that lives. Released by ``end`` or by the death of every process that has it open."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self.fd = fd
+        self._path = path
+
+    def end(self) -> None:
+        """Remove the file and let go: after this nothing of the worker is left. Call it once."""
+        self._path.unlink(missing_ok=True)
+        os.close(self.fd)
+
+
+class LifeLocks:
+    """The folder of the locks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use ``folder``; make it if it is missing. Raises OSError."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+
+    def take(self, worker_id: str) -> LifeLock:
+        """Return the lock of a worker that is about to begin; enter it in the table only afterwards.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        path = self._path(worker_id)
+        while True:
+            fd = os.open(path, _OPEN | os.O_CREAT, 0o600)
+            # Somebody who looks for the dead may hold the file for microseconds, and may even have removed it.
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:
+                return LifeLock(fd, path)
+            os.close(fd)
+
+    def dead(self) -> list[str]:
+        """Return the ids of workers that ended without ``LifeLock.end``."""
+        names = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
+        return [name[1] for name in names if name and self._is_dead(name[1])]
+
+    def forget(self, worker_id: str) -> None:
+        """Remove the file of a dead worker."""
+        self._path(worker_id).unlink(missing_ok=True)
+
+    def _is_dead(self, worker_id: str) -> bool:
+        with suppress(FileNotFoundError):
+            fd = os.open(self._path(worker_id), _OPEN)
+            try:
+                # Shared, so that two who look at the same time both see it free.
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            else:
+                return True
+            finally:
+                os.close(fd)
+        return False
+
+    def _path(self, worker_id: str) -> Path:
+        return self._folder / f"{worker_id}.lock"

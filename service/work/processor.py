@@ -1,0 +1,142 @@
+"""One attempt from its claim to its end: compute, then one transaction that says how it ended.
+
+Computing runs where ``Compute`` puts it, at the lowest priority; the transactions run in the caller's thread, because
+a starved thread must never hold the database's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from service.work.attempt import Attempt, Cancelled, Fenced, Released
+from service.work.database_retry import persist
+from service.failures import FAILURES, AttemptFailed, failure_of
+from service.work.result_maker import Made, Tools, make_result
+from storage.database import Database
+from storage.errors import StaleAttempt, StorageError
+from storage.file_store import Key, result_key
+from storage.job_attempts import ClaimedJob, confirm_cancel, fail, finish, release
+from storage.job_views import job_rows
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Compute(Protocol):
+    """Where the heavy part runs."""
+
+    def __call__(self, function: Callable[[], T], /) -> T:
+        """Run ``function``, wait for it, and return or raise what it does."""
+        ...
+
+
+def in_this_thread(function: Callable[[], T], /) -> T:
+    """Run ``function`` here and now: the plain ``Compute``."""
+    return function()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPauses:
+    """How long a failed attempt waits for the next, in seconds."""
+
+    first_seconds: float
+    longest_seconds: float
+
+    def milliseconds(self, attempt: int) -> int:
+        """Return the pause after attempt number ``attempt`` (1 is the first): doubled each time, half of it random.
+
+        Jobs that failed together, on a full disk say, do not come back together.
+        """
+        doubled: float = self.first_seconds * 2 ** min(attempt - 1, 30)
+        return round(1000 * min(doubled, self.longest_seconds) * random.uniform(0.5, 1))
+
+
+class Processor:
+    """Runs attempts. Safe to call from several threads."""
+
+    def __init__(
+        self, database: Database, tools: Tools, pauses: RetryPauses, *, compute: Compute = in_this_thread
+    ) -> None:
+        self._database = database
+        self._tools = tools
+        self._pauses = pauses
+        self._compute = compute
+
+    def process(self, job: ClaimedJob, attempt: Attempt) -> None:
+        """Work on a claimed job until it is finished, failed, cancelled or given back; never raises for any of these.
+
+        The files of the sources are deleted when it has succeeded, the attempt's own output in every other case.
+        """
+        try:
+            self._finish(job, self._compute(lambda: make_result(self._tools, job, attempt)))
+        except (Cancelled, StaleAttempt):
+            self._leave(job, lambda connection: confirm_cancel(connection, job))
+        except Fenced:
+            self._discard([result_key(job.id, job.epoch)])
+        except Released:
+            self._leave(job, lambda connection: release(connection, job))
+        except Exception as error:
+            self._fail(job, error)
+
+    def _finish(self, job: ClaimedJob, made: Made) -> None:
+        tries = 0
+
+        def change(connection: Connection) -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                finish(connection, job, made.result, made.digests)
+            except StaleAttempt:
+                # A commit that reported an error may have been made all the same.
+                if tries == 1 or not _is_result(connection, job.id, made.result.key):
+                    raise
+
+        persist(self._database, change)
+        _log.info("job succeeded", extra=_facts(job, format=made.result.format, size_bytes=made.result.size_bytes))
+        if not made.result.stored_as_is:
+            self._discard([source.key for source in job.sources])
+
+    def _fail(self, job: ClaimedJob, error: Exception) -> None:
+        failure = failure_of(error)
+        is_expected = isinstance(error, AttemptFailed)
+        _log.warning("attempt failed", extra=_facts(job, code=failure.code), exc_info=None if is_expected else error)
+        self._leave(
+            job,
+            lambda connection: fail(
+                connection,
+                job,
+                code=failure.code,
+                detail=failure.detail,
+                is_fatal=FAILURES[failure.code].is_fatal,
+                pause_milliseconds=self._pauses.milliseconds(job.attempt),
+            ),
+        )
+
+    def _leave(self, job: ClaimedJob, change: Callable[[Connection], object]) -> None:
+        """Remove the output, then record the end; if the attempt is over already there is nothing to record."""
+        self._discard([result_key(job.id, job.epoch)])
+        try:
+            persist(self._database, change)
+        except StaleAttempt:
+            _log.info("attempt was over already", extra=_facts(job))
+
+    def _discard(self, keys: list[Key]) -> None:
+        try:
+            self._tools.store.delete(keys)
+        except StorageError:
+            # A sweep finds what is left.
+            _log.warning("files could not be deleted", exc_info=True)
+
+
+def _is_result(connection: Connection, job_id: str, key: Key) -> bool:
+    return any(row["result_key"] == key for row in job_rows(connection, [job_id]))
+
+
+def _facts(job: ClaimedJob, **more: object) -> dict[str, object]:
+    return {"job_id": job.id, "epoch": job.epoch, **more}

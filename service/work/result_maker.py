@@ -1,0 +1,163 @@
+"""What one attempt computes: sources in, one stored and proven result out. No database, and no job but its own.
+
+A single source is probed, compressed, or kept as it came; several become an archive. In every case the stored bytes
+are read back by ``result_proof`` before this returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+
+from service.archive import Archive, Member
+from service.archive_name import archive_names
+from service.codec import Chunk, Codec, Format, Level
+from service.probe import is_incompressible, probe
+from service.work.attempt import Attempt
+from service.work.result_proof import ExpectedMember, prove_archive, prove_file
+from service.work.result_writer import WrittenFile, write_result
+from service.work.source_reader import SourceReader, open_source
+from storage.file_store import FileStore, Key, result_key
+from storage.job_attempts import ClaimedJob, ClaimedSource, StoredResult
+
+AUTO = "auto"
+AS_IT_CAME = "identity"
+"""The result format of a source that was kept: HTTP's word for a coding that changes nothing."""
+
+_UNKNOWN_MEDIA_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an attempt works with."""
+
+    store: FileStore
+    codecs: Mapping[Format, Codec]
+    archives: Mapping[Format, Archive]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A stored, proven result, and the SHA-256 of every source in order."""
+
+    result: StoredResult
+    digests: tuple[str, ...]
+
+
+def make_result(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
+    """Make the result of a job under ``result_key(job.id, job.epoch)``, or keep its only source as it came.
+
+    After an error a result may be left under that key: the caller deletes it.
+
+    Raises:
+        AttemptFailed: a source is missing or damaged, or the result does not give the sources back.
+        AttemptStopped: as ``Attempt.check``.
+        CodecError, StorageFull, StorageFailed, OSError, MemoryError: what they say.
+    """
+    if len(job.sources) > 1:
+        return _make_archive(tools, job, attempt)
+    if job.format == AUTO:
+        return _make_smallest(tools, job, attempt)
+    written, reader = _compress(tools, job, attempt, Format(job.format))
+    return _prove(tools, job, attempt, Format(job.format), written, reader.sha256)
+
+
+def _make_smallest(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
+    source = job.sources[0]
+    attempt.enter("probing")
+    if _is_incompressible(tools.store, source):
+        attempt.enter("digesting")
+        reader = SourceReader(tools.store, source, attempt)
+        for _ in reader:
+            pass
+        return _keep(source, job.name, reader.sha256)
+    written, reader = _compress(tools, job, attempt, Format.ZSTD)
+    if written.size_bytes >= source.size_bytes:
+        tools.store.delete([result_key(job.id, job.epoch)])
+        return _keep(source, job.name, reader.sha256)
+    return _prove(tools, job, attempt, Format.ZSTD, written, reader.sha256)
+
+
+def _is_incompressible(store: FileStore, source: ClaimedSource) -> bool:
+    with open_source(store, source) as file:
+
+        def read_at(offset: int, size_bytes: int) -> bytes:
+            file.seek(offset)
+            return file.read(size_bytes)
+
+        return is_incompressible(probe(read_at, source.size_bytes))
+
+
+def _keep(source: ClaimedSource, name: str, sha256: str) -> Made:
+    result = StoredResult(
+        key=source.key,
+        name=name,
+        format=AS_IT_CAME,
+        media_type=source.media_type or _UNKNOWN_MEDIA_TYPE,
+        coding=None,
+        size_bytes=source.size_bytes,
+        sha256=sha256,
+        stored_as_is=True,
+    )
+    return Made(result, (sha256,))
+
+
+def _compress(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format) -> tuple[WrittenFile, SourceReader]:
+    source = job.sources[0]
+    reader = SourceReader(tools.store, source, attempt)
+
+    def chunks() -> Generator[Chunk]:
+        attempt.enter("compressing")
+        yield from tools.codecs[target].compress(
+            reader, level=Level(job.level), threads=attempt.threads, size_bytes=source.size_bytes
+        )
+        attempt.enter("storing", bytes_done=job.size_bytes)
+
+    return write_result(tools.store, result_key(job.id, job.epoch), chunks()), reader
+
+
+def _prove(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format, written: WrittenFile, sha256: str) -> Made:
+    codec, key = tools.codecs[target], result_key(job.id, job.epoch)
+    attempt.enter("verifying")
+    with tools.store.open(key) as file:
+        prove_file(file, codec, sha256, attempt)
+    is_coded = codec.is_single_member(job.size_bytes, Level(job.level))
+    result = _stored(key, job.name + codec.suffix, codec, written, coding=codec.coding if is_coded else None)
+    return Made(result, (sha256,))
+
+
+def _stored(key: Key, name: str, kind: Codec | Archive, written: WrittenFile, *, coding: str | None) -> StoredResult:
+    return StoredResult(
+        key=key,
+        name=name,
+        format=kind.format,
+        media_type=kind.media_type,
+        coding=coding,
+        size_bytes=written.size_bytes,
+        sha256=written.sha256,
+        stored_as_is=False,
+    )
+
+
+def _make_archive(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
+    target = Format.ZIP if job.format == AUTO else Format(job.format)
+    archive, key = tools.archives[target], result_key(job.id, job.epoch)
+    names = archive_names([source.name for source in job.sources])
+    readers = [SourceReader(tools.store, source, attempt) for source in job.sources]
+    members = [
+        Member(name, source.size_bytes, reader.__iter__)
+        for name, source, reader in zip(names, job.sources, readers, strict=True)
+    ]
+    written = write_result(tools.store, key, _packed(archive, job, members, attempt))
+    digests = tuple(reader.sha256 for reader in readers)
+    attempt.enter("verifying")
+    with tools.store.open(key) as file:
+        prove_archive(file, archive, list(map(ExpectedMember, names, digests)), attempt)
+    name = job.name if job.name.lower().endswith(archive.suffix) else job.name + archive.suffix
+    return Made(_stored(key, name, archive, written, coding=None), digests)
+
+
+def _packed(archive: Archive, job: ClaimedJob, members: list[Member], attempt: Attempt) -> Generator[Chunk]:
+    attempt.enter("compressing")
+    yield from archive.pack(members, level=Level(job.level), threads=attempt.threads)
+    attempt.enter("storing", bytes_done=job.size_bytes)

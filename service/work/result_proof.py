@@ -1,0 +1,69 @@
+"""Proving a stored result: read back, decompressed, and compared with the SHA-256 of what went in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import BinaryIO
+
+from service.archive import Archive
+from service.codec import Codec, CodecError
+from service.work.attempt import Attempt
+from service.failures import AttemptFailed
+from service.work.source_reader import READ_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedMember:
+    """What an archive must hold at one place."""
+
+    name: str
+    sha256: str
+
+
+def prove_file(file: BinaryIO, codec: Codec, sha256: str, attempt: Attempt) -> None:
+    """Decompress a stored result from its start and compare.
+
+    Raises:
+        AttemptFailed: ``verify_failed``.
+        AttemptStopped: as ``Attempt.check``.
+        OSError: the file cannot be read.
+    """
+    try:
+        found = _digest(codec.decompress(_read(file)), attempt)
+    except CodecError as error:
+        raise _unproven("The result cannot be decompressed.") from error
+    if found != sha256:
+        raise _unproven("The result decompresses to something else.")
+
+
+def prove_archive(file: BinaryIO, archive: Archive, members: Sequence[ExpectedMember], attempt: Attempt) -> None:
+    """Unpack a stored archive and compare every member's name and bytes, in order. Raises as ``prove_file``."""
+    try:
+        for expected, unpacked in zip_longest(members, archive.unpack(file)):
+            if expected is None or unpacked is None:
+                raise _unproven("The archive holds more or fewer files than were sent.")
+            name, chunks = unpacked
+            if expected != ExpectedMember(name, _digest(chunks, attempt)):
+                raise _unproven("A file in the archive is not what was sent.")
+    except CodecError as error:
+        raise _unproven("The archive cannot be unpacked.") from error
+
+
+def _digest(chunks: Iterable[bytes], attempt: Attempt) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        attempt.advance(len(chunk))
+    return digest.hexdigest()
+
+
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(READ_BYTES):
+        yield chunk
+
+
+def _unproven(detail: str) -> AttemptFailed:
+    return AttemptFailed("verify_failed", detail)

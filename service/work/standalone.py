@@ -1,0 +1,42 @@
+"""A supervised worker without HTTP: what ``vacpack work`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from service.work.child_process import COMMAND
+from service.work.embedded_worker import EmbeddedWorker
+from service.work.work_settings import WorkSettings
+from storage.database import Database
+
+T = TypeVar("T")
+
+
+def run_standalone(settings: WorkSettings, *, command: Sequence[str] = COMMAND) -> None:
+    """Keep a worker running until SIGTERM or SIGINT, then drain it and return."""
+    asyncio.run(_run(settings, command))
+
+
+async def _run(settings: WorkSettings, command: Sequence[str]) -> None:
+    database = Database(settings.database_url)
+
+    def run(change: Callable[[Connection], T]) -> T:
+        with database.transaction() as connection:
+            return change(connection)
+
+    async def run_transaction(change: Callable[[Connection], T]) -> T:
+        return await asyncio.to_thread(run, change)
+
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    worker = EmbeddedWorker(settings, run_transaction, command=command)
+    await worker.start()
+    await told_to_stop.wait()
+    await worker.stop(settings.shutdown_grace_seconds)
+    database.close()

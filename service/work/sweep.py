@@ -1,0 +1,150 @@
+"""What has to be tidied up, one small duty each: dead workers, lapsed leases, expiry, pruning, files nobody names.
+
+Every duty takes short transactions of its own, deletes files only after the commit that gave them up, and does no harm
+when several processes sweep at once. A duty that fails leaves its work to the next sweep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from service.work.life_lock import LifeLocks
+from service.work.work_settings import WorkSettings
+from storage.database import Database
+from storage.file_store import FileStore, StoredFile, attempt_of, result_key
+from storage.job_attempts import LeftJob
+from storage.job_rescue import rescue_lapsed, rescue_worker
+from storage.job_table import expire, prune
+from storage.job_views import unnamed
+from storage.worker_table import forget_silent, unregister
+
+T = TypeVar("T")
+
+BATCH = 500
+"""Rows or files of one transaction: some milliseconds of the database's lock at most."""
+
+SILENT_WORKER_MILLISECONDS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class SweepCounts:
+    """How much each duty found to do."""
+
+    rescued: int = 0
+    expired_files: int = 0
+    pruned: int = 0
+    forgotten_workers: int = 0
+    dead_parts: int = 0
+    orphans: int = 0
+
+
+class Sweeper:
+    """The duties, over one database, file store and folder of life locks. Safe to use from several threads."""
+
+    def __init__(self, database: Database, store: FileStore, locks: LifeLocks, settings: WorkSettings) -> None:
+        self._database = database
+        self._store = store
+        self._locks = locks
+        self._settings = settings
+
+    def rescue_dead(self) -> int:
+        """Queue again what workers of this machine held that are dead with their supervisors; return how many jobs.
+
+        Nobody is blamed: the service died, or the machine.
+        """
+        return sum(self._rescue_worker(worker_id) for worker_id in self._locks.dead())
+
+    def rescue_lapsed(self) -> int:
+        """Queue again, or fail, the jobs whose lease is over; return how many."""
+        return self._remove_outputs(self._change(rescue_lapsed))
+
+    def expire(self) -> int:
+        """Expire ended jobs whose time is over; return how many files that removed."""
+        removed = 0
+        while keys := self._change(
+            lambda connection: expire(connection, grave_milliseconds=self._settings.grave_milliseconds, limit=BATCH)
+        ):
+            self._store.delete(keys)
+            removed += len(keys)
+        return removed
+
+    def prune(self) -> int:
+        """Remove the rows of expired jobs whose grave has stood long enough; return how many."""
+        removed = 0
+        while fresh := self._change(lambda connection: prune(connection, limit=BATCH)):
+            removed += fresh
+        return removed
+
+    def forget_silent_workers(self) -> int:
+        """Remove workers from the table that were silent for an hour and hold nothing; return how many."""
+        return self._change(lambda c: forget_silent(c, for_milliseconds=SILENT_WORKER_MILLISECONDS))
+
+    def remove_orphans(self, *, source_grace_seconds: float) -> int:
+        """Remove files that no row names, sources only from that age on; return how many.
+
+        A source is stored some time before its row; a result's attempt runs for as long as its file may be unnamed, so
+        results need no grace. Zero is for a service that does not receive yet.
+        """
+        newest = time.time() - source_grace_seconds
+        files = (file for file in self._store.files() if attempt_of(file.key) or file.modified_at <= newest)
+        return sum(self._remove_unnamed(batch) for batch in _batches(files))
+
+    def rows(self) -> SweepCounts:
+        """Do what is cheap and pressing: everything that begins with the table."""
+        return SweepCounts(
+            rescued=self.rescue_dead() + self.rescue_lapsed(),
+            expired_files=self.expire(),
+            pruned=self.prune(),
+            forgotten_workers=self.forget_silent_workers(),
+        )
+
+    def files(self, *, source_grace_seconds: float) -> SweepCounts:
+        """Do the two duties that look at every stored file."""
+        return SweepCounts(
+            dead_parts=self._store.remove_dead_parts(),
+            orphans=self.remove_orphans(source_grace_seconds=source_grace_seconds),
+        )
+
+    def _change(self, change: Callable[[Connection], T]) -> T:
+        with self._database.transaction() as connection:
+            return change(connection)
+
+    def _rescue_worker(self, worker_id: str) -> int:
+        def change(connection: Connection) -> list[LeftJob]:
+            limit = self._settings.max_worker_losses
+            left = rescue_worker(connection, worker_id, is_blamed=False, max_losses=limit)
+            unregister(connection, worker_id)
+            return left
+
+        rescued = self._remove_outputs(self._change(change))
+        self._locks.forget(worker_id)
+        return rescued
+
+    def _remove_outputs(self, left: list[LeftJob]) -> int:
+        """Remove what attempts that are over may have stored."""
+        self._store.delete([result_key(job.id, job.epoch) for job in left])
+        return len(left)
+
+    def _remove_unnamed(self, files: list[StoredFile]) -> int:
+        with self._database.read() as connection:
+            keys = unnamed(connection, files)
+        self._store.delete(keys)
+        return len(keys)
+
+
+def sweep_once(sweeper: Sweeper, *, source_grace_seconds: float) -> SweepCounts:
+    """Do every duty once; return what they found to do."""
+    rows, files = sweeper.rows(), sweeper.files(source_grace_seconds=source_grace_seconds)
+    return replace(rows, dead_parts=files.dead_parts, orphans=files.orphans)
+
+
+def _batches(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
+    files = iter(files)
+    while batch := list(islice(files, BATCH)):
+        yield batch

@@ -1,0 +1,35 @@
+"""When the duties of ``sweep`` are done while a worker lives."""
+
+from __future__ import annotations
+
+from service.work.loop import Loop
+from service.work.sweep import Sweeper
+from service.work.work_settings import WorkSettings
+
+RESCUE_SECONDS = 1.0
+"""Looking for dead workers is one listing of a folder with a handful of names."""
+
+FILES_SECONDS = 600.0
+"""Looking for files that nobody names means looking at every file: seconds of work where there are a million."""
+
+
+class SweepLoops:
+    """Three rhythms: dead workers every second, leases and expiry every few, stored files now and every ten minutes."""
+
+    def __init__(self, sweeper: Sweeper, settings: WorkSettings) -> None:
+        grace = settings.orphan_grace_seconds
+        self._loops = (
+            Loop("rescuing", sweeper.rescue_dead, pause_seconds=RESCUE_SECONDS),
+            Loop("sweeping", sweeper.rows, pause_seconds=settings.sweep_seconds),
+            Loop("sweeping files", lambda: sweeper.files(source_grace_seconds=grace), pause_seconds=FILES_SECONDS),
+        )
+
+    def start(self) -> None:
+        """Begin, each at once."""
+        for loop in self._loops:
+            loop.start()
+
+    def stop(self) -> None:
+        """Begin nothing more. What has begun is left to end with the process: each duty may be cut off anywhere."""
+        for loop in self._loops:
+            loop.stop(timeout_seconds=0)

@@ -1,0 +1,75 @@
+"""What the background half must know, as one small value that travels to the child process as JSON.
+
+Not the whole ``Settings``: the child has no business with the admin token, and starts without reading the environment.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+_MILLISECONDS = 1000
+_SAME_NAMES = (
+    "database_url",
+    "worker_jobs",
+    "worker_niceness",
+    "heartbeat_seconds",
+    "poll_seconds",
+    "sweep_seconds",
+    "orphan_grace_seconds",
+    "max_worker_losses",
+    "retry_pause_seconds",
+    "retry_pause_max_seconds",
+    "shutdown_grace_seconds",
+    "log_format",
+    "log_level",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSettings:
+    """The settings of workers and sweeps; the meanings and reasons stand in ``Settings``."""
+
+    database_url: str
+    files_dir: str
+    locks_dir: str
+    worker_jobs: int
+    worker_niceness: int
+    lease_milliseconds: int
+    heartbeat_seconds: float
+    poll_seconds: float
+    sweep_seconds: float
+    orphan_grace_seconds: float
+    grave_milliseconds: int
+    max_worker_losses: int
+    retry_pause_seconds: float
+    retry_pause_max_seconds: float
+    shutdown_grace_seconds: float
+    log_format: str
+    log_level: str
+
+    def to_json(self) -> str:
+        """Return one line that ``from_json`` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> WorkSettings:
+        """Read what ``to_json`` wrote."""
+        return cls(**json.loads(line))
+
+
+def work_settings(settings: Settings) -> WorkSettings:
+    """Return the part of the settings that the background half needs."""
+    return WorkSettings(
+        files_dir=unquote(urlsplit(settings.files_url).path),
+        locks_dir=str(Path(settings.data_dir) / "locks"),
+        lease_milliseconds=round(settings.lease_seconds * _MILLISECONDS),
+        grave_milliseconds=settings.grave_seconds * _MILLISECONDS,
+        **{name: getattr(settings, name) for name in _SAME_NAMES},
+    )

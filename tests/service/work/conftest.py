@@ -1,0 +1,43 @@
+"""A bench of its own for every test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.work.work_settings import WorkSettings
+from storage.database import Database
+from storage.local_files import LocalFiles
+from tests.service.work.bench import Bench
+from tests.storage.conftest import database as database
+from tests.storage.conftest import database_path as database_path
+from tests.storage.conftest import migrated_file as migrated_file
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_path: Path) -> WorkSettings:
+    return WorkSettings(
+        database_url=f"sqlite:///{database_path}",
+        files_dir=str(tmp_path / "files"),
+        locks_dir=str(tmp_path / "locks"),
+        worker_jobs=2,
+        worker_niceness=0,
+        lease_milliseconds=20_000,
+        heartbeat_seconds=0.1,
+        poll_seconds=1.0,
+        sweep_seconds=1.0,
+        orphan_grace_seconds=3600,
+        grave_milliseconds=1000,
+        max_worker_losses=2,
+        retry_pause_seconds=0.05,
+        retry_pause_max_seconds=1.0,
+        shutdown_grace_seconds=4.0,
+        log_format="text",
+        log_level="warning",
+    )
+
+
+@pytest.fixture
+def bench(database: Database, settings: WorkSettings) -> Bench:
+    return Bench(database, LocalFiles(Path(settings.files_dir)), settings)
