@@ -1,10 +1,13 @@
-"""Fills vacpack's job table with finished jobs, as years of use would, and times claims on it."""
+"""vacpack's database behind its back: filled as years of use would, kept changing, and timed for claims."""
 
 import base64
 import hashlib
 import sqlite3
 import statistics
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ DAY_MILLISECONDS = 86_400_000
 DIGEST = "0" * 64
 WORKER_ID = "w" * 26
 LEASE_MILLISECONDS = 600_000
+COMMIT_SECONDS = 0.002
 
 
 def job_id(number: int, series: int = 0) -> str:
@@ -91,6 +95,32 @@ def fill(database_path: Path, count: int) -> None:
     connection.commit()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
+
+
+@contextmanager
+def commits(database_path: Path) -> Iterator[None]:
+    """Commit something every few milliseconds, as a busy service does: what was read before must be read anew.
+
+    vacpack answers repeated polls from memory while nobody has committed; under this every poll asks the table.
+    """
+    is_over = threading.Event()
+
+    def commit() -> None:
+        connection = sqlite3.connect(database_path, timeout=10, isolation_level=None)
+        connection.execute("PRAGMA synchronous = OFF")
+        number = 0
+        while not is_over.wait(COMMIT_SECONDS):
+            number += 1
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.close()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def claim_milliseconds(database_path: Path, *, count: int, series: int) -> float:

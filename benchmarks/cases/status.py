@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks import client
+from benchmarks.full_table import commits
 from benchmarks.load import Order
 from benchmarks.plan import Context, log_text
 from benchmarks.report import Row, Table, at_least
@@ -49,6 +50,11 @@ def load(context: Context, server: Server, targets: Sequence[str], beside: Serve
     return sample
 
 
+def _load_beside_commits(context: Context, server: Server, targets: Sequence[str], beside: Server) -> Sample:
+    with commits(server.folder / "vacpack.db"):
+        return load(context, server, targets, beside)
+
+
 def _text(results: Results, variant: str) -> str:
     rate, p50, p99 = (results.median(variant, name) for name in ("requests_per_second", "p50", "p99"))
     return f"{rate:.0f} (p50 {p50:.1f}, p99 {p99:.1f} ms)"
@@ -65,6 +71,7 @@ def _finished(context: Context, vacpack: Server, peer: Server) -> Results:
     variants = {
         "bare route": partial(load, context, peer, ["/hello"], vacpack),
         "status": partial(load, context, vacpack, ours, peer),
+        "beside commits": partial(_load_beside_commits, context, vacpack, ours, peer),
         "peer's status": partial(load, context, peer, theirs, vacpack),
     }
     return interleave(variants, context.plan.rounds)
@@ -91,10 +98,11 @@ def run(context: Context) -> Table:
         busy = _running(context, vacpack, peer)
     rows = [
         _row(finished, "finished jobs", "status", "bare route", BOUND),
+        _row(finished, "the same while something commits every 2 ms", "beside commits", "bare route", None),
         _row(busy, "running jobs, two `small` at work", "status", "bare route", BOUND),
         _row(finished, "the peer's own status (ORM session in the thread pool)", "peer's status", "bare route", None),
     ]
-    note = f"Random ids among {context.plan.jobs} finished jobs, then the two that run. The third row's first column is"
+    note = f"Random ids among {context.plan.jobs} finished jobs, then the two that run. The last row's first column is"
     note += " the peer's, for comparison."
     foreign = max(finished.foreign(), busy.foreign())
     title = "Status on 32 connections against a bare FastAPI route"
