@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -65,6 +66,16 @@ def limited_protocol(header_timeout_seconds: float) -> type[asyncio.Protocol]:
             self._is_in_head = False
             self._cancel_deadline()
             super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            # As uvicorn's, which copies each byte into a bytearray and out of it again: here a chunk goes through.
+            cycle: Any = self.cycle
+            if cycle.response_complete:
+                return
+            cycle.body = cycle.body + body if cycle.body else body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
         def on_message_complete(self) -> None:
             super().on_message_complete()
