@@ -15,14 +15,15 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, event, make_url
 
 from service.settings import load_settings
+from storage.database import BUSY_TIMEOUT_MILLISECONDS, write_ahead
 from storage.models import metadata
 
 
 def _prepare(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = OFF")
-    connection.execute("PRAGMA busy_timeout = 10000")
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
+    write_ahead(connection)
 
 
 def _begin(connection: Connection) -> None:

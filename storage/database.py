@@ -9,6 +9,7 @@ take NORMAL.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,27 @@ class Now(FunctionElement[int]):
 def _now_in_sqlite(element: Now, compiler: SQLCompiler, **_: Any) -> str:
     # unixepoch('subsec') is newer than SQLite 3.40 and there returns NULL without an error.
     return "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)"
+
+
+def write_ahead(connection: sqlite3.Connection, *, timeout_milliseconds: int = BUSY_TIMEOUT_MILLISECONDS) -> None:
+    """Switch the file to write-ahead logging, which it then keeps.
+
+    Tried again while others hold the file: the busy timeout does not cover this switch, and of two processes that
+    opened a new file at once one failed.
+
+    Raises:
+        sqlite3.OperationalError: the file stayed locked, or cannot be written.
+    """
+    deadline = time.monotonic() + timeout_milliseconds / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def sqlite_url(path: Path) -> str:
@@ -94,13 +116,11 @@ def _engine(url: URL) -> Engine:
     def _prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
         # The driver must not begin transactions of its own: ours begin below, with the right kind of BEGIN.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
+        write_ahead(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
         entry.info["synchronous"] = 2
-        cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

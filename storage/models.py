@@ -177,7 +177,7 @@ work_totals = Table(
     metadata,
     Column("format", String(10), primary_key=True),
     Column("outcome", String(12), primary_key=True),
-    Column("error_code", String(40), primary_key=True, server_default=""),
+    Column("error_code", String(40), primary_key=True),
     Column("jobs", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
     Column("bytes_in", BigInteger, nullable=False),

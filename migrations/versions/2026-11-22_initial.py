@@ -84,7 +84,7 @@ def upgrade() -> None:
         "work_totals",
         sa.Column("format", sa.String(length=10), nullable=False),
         sa.Column("outcome", sa.String(length=12), nullable=False),
-        sa.Column("error_code", sa.String(length=40), server_default="", nullable=False),
+        sa.Column("error_code", sa.String(length=40), nullable=False),
         sa.Column("jobs", sa.BigInteger(), nullable=False),
         sa.Column("milliseconds", sa.BigInteger(), nullable=False),
         sa.Column("bytes_in", sa.BigInteger(), nullable=False),

@@ -127,6 +127,11 @@ def bring_to(database: Database, status: JobStatus) -> str:
     return job.id
 
 
+def one_of_each(database: Database) -> dict[JobStatus, str]:
+    """Make a job in every status; return their ids."""
+    return {status: bring_to(database, status) for status in reversed(JobStatus)}
+
+
 def find_row(database: Database, job_id: str) -> Row | None:
     """Return a job's whole row, None if it is gone."""
     with database.read() as connection:

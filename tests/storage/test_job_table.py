@@ -29,6 +29,7 @@ from tests.storage.job_builder import (
     new_job,
     new_source,
     now,
+    one_of_each,
     row_of,
     running,
     submit,
@@ -271,10 +272,7 @@ def test_expire_takes_the_files_and_leaves_a_grave(database: Database) -> None:
 
 
 def test_expire_leaves_what_is_not_due_and_what_has_not_ended(database: Database) -> None:
-    for status in JobStatus:
-        bring_to(database, status)
-        if status is JobStatus.QUEUED:
-            change_row(database, everything(database)["jobs"][0]["id"], run_at=now(database) + HOUR)
+    one_of_each(database)
     before = everything(database)
 
     assert expire(database) == []
