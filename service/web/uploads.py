@@ -10,6 +10,7 @@ from functools import partial
 
 from fastapi import APIRouter, BackgroundTasks
 from sqlalchemy.exc import DBAPIError
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -42,7 +43,16 @@ async def post_upload(request: Request, background: BackgroundTasks) -> Response
     return await _take(request, background, None)
 
 
-@router.put("/uploads/{filename:path}", **documented.PUT_UPLOAD)
+class _AnyName(PathConvertor):
+    """A path as ``path`` matches it, line ends too: a name may hold anything, and is cleaned where it is read."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_name", _AnyName())
+
+
+@router.put("/uploads/{filename:any_name}", **documented.PUT_UPLOAD)
 async def put_named(request: Request, background: BackgroundTasks, filename: str) -> Response:
     """Take a raw body under the name in the URL; without one where the path ends before it."""
     return await _take(request, background, name_of_path(request.scope["raw_path"]))
