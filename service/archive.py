@@ -6,21 +6,28 @@ must come from ``archive_name.archive_names``.
 
 from __future__ import annotations
 
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import SEEK_END
 from itertools import chain
 from typing import IO, BinaryIO, Protocol, cast
 
 from service import zip_stream
 from service.chunks import ChunkReader
 from service.codec import CODECS
-from service.codec_terms import Chunk, CodecError, Format, Level
+from service.codec_terms import Chunk, CodecError, Format, Level, translated
 from service.gzip_pieces import PIECE_BYTES, Engine
 from service.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
 
 READ_BYTES = 1 << 20
+
+_ZIP_ERRORS = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error, struct.error)
+"""What ``zipfile`` raises for a spoilt file: besides its own error, those of an unknown method or version, of a flag
+that says "encrypted", of a name that is no UTF-8, of data that does not inflate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +107,20 @@ class ZipArchive:
 
     def unpack(self, file: BinaryIO) -> Iterator[tuple[str, Iterator[bytes]]]:
         """Yield what the central directory lists; each member's CRC-32 is checked."""
-        try:
+        with translated(*_ZIP_ERRORS):
+            _require_end_record(file)
             with zipfile.ZipFile(file) as archive:
                 for info in archive.infolist():
                     with archive.open(info) as stream:
                         yield info.filename, _read_all(stream)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-            raise CodecError(str(error)) from error
+
+
+def _require_end_record(file: BinaryIO) -> None:
+    """Refuse what follows the end: ``zipfile`` would search backwards for it, past any garbage."""
+    file.seek(0, SEEK_END)
+    file.seek(max(0, file.tell() - zip_stream.END_BYTES))
+    if not zip_stream.is_end_record(file.read()):
+        raise CodecError("The zip does not end with its end record.")
 
 
 def _zip_member(member: Member, offset: int, *, engine: Engine, threads: int) -> Iterator[Chunk | zip_stream.Entry]:
@@ -152,8 +166,9 @@ def _exactly(member: Member) -> Iterator[Chunk]:
 
 
 def _read_all(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(READ_BYTES):
-        yield chunk
+    with translated(*_ZIP_ERRORS, tarfile.TarError):
+        while chunk := stream.read(READ_BYTES):
+            yield chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +187,12 @@ class TarArchive:
     def unpack(self, file: BinaryIO) -> Iterator[tuple[str, Iterator[bytes]]]:
         """Yield what the tar holds, read as a stream; then the compressed data must be at its end."""
         reader = ChunkReader(CODECS[self.codec_format].decompress(_read_all(file)))
-        try:
-            with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|") as archive:
-                for info in archive:
-                    stream = archive.extractfile(info)
-                    if stream is None:
-                        raise CodecError("The tar holds something else than files.")
-                    yield info.name, _read_all(stream)
-        except tarfile.TarError as error:
-            raise CodecError(str(error)) from error
+        with translated(tarfile.TarError), tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|") as archive:
+            for info in archive:
+                stream = archive.extractfile(info)
+                if stream is None:
+                    raise CodecError("The tar holds something else than files.")
+                yield info.name, _read_all(stream)
         while reader.read(READ_BYTES):
             pass
 

@@ -29,10 +29,42 @@ def archive_names(names: Sequence[str]) -> list[str]:
     """Return a safe, relative, unique member name for every name, in the same order.
 
     Folders are kept, with ``/`` between them. Names that would meet, even if only where case does not count, get
-    " (2)", " (3)" ... before their suffix. The same names always give the same result.
+    " (2)", " (3)" ... before their suffix, and so does a folder that would meet a file. The same names always give the
+    same result.
     """
-    taken: set[str] = set()
-    return [_unused(_safe_path(name), taken) for name in names]
+    tree = _Tree()
+    return [tree.place(_safe_path(name)) for name in names]
+
+
+class _Tree:
+    """The names given so far, folded as a file system without case does."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+        # The number to try next, so that ten thousand files of one name are not fifty million tries.
+        self._next: dict[str, int] = {}
+
+    def place(self, path: str) -> str:
+        """Return ``path`` or its first free numbered form, and remember it."""
+        folder = ""
+        *outer, last = path.split("/")
+        for segment in outer:
+            folder = self._free(folder, segment, self._files)
+            self._folders.add(_folded(folder))
+        placed = self._free(folder, last, self._files, self._folders)
+        self._files.add(_folded(placed))
+        return placed
+
+    def _free(self, folder: str, segment: str, *taken: set[str]) -> str:
+        wanted = candidate = f"{folder}/{segment}" if folder else segment
+        count = self._next.get(_folded(wanted), 2) if any(_folded(wanted) in names for names in taken) else 1
+        while any(_folded(candidate) in names for names in taken):
+            numbered = _numbered(segment, count)
+            candidate = f"{folder}/{numbered}" if folder else numbered
+            count += 1
+            self._next[_folded(wanted)] = count
+        return candidate
 
 
 def _safe_path(name: str) -> str:
@@ -66,22 +98,11 @@ def _shortened(segment: str, limit_bytes: int) -> str:
     return stem.decode(errors="ignore").rstrip(". ") + suffix
 
 
-def _unused(path: str, taken: set[str]) -> str:
-    """Return ``path`` or its first free numbered form, and remember it together with its folders."""
-    candidate, count = path, 1
-    while _folded(candidate) in taken:
-        count += 1
-        candidate = _numbered(path, count)
-    taken.add(_folded(candidate))
-    return candidate
-
-
-def _numbered(path: str, count: int) -> str:
-    folder, _, segment = path.rpartition("/")
+def _numbered(segment: str, count: int) -> str:
     suffix = PurePosixPath(segment).suffix
     mark = f" ({count})"
     stem = _shortened(segment.removesuffix(suffix), SEGMENT_BYTES_MAX - len((mark + suffix).encode()))
-    return f"{folder}/{stem}{mark}{suffix}" if folder else f"{stem}{mark}{suffix}"
+    return f"{stem}{mark}{suffix}"
 
 
 def _folded(path: str) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Protocol, cast
 
 import brotli
@@ -25,9 +24,9 @@ import zstandard
 from isal import igzip_lib
 
 from service.chunks import rechunk
-from service.codec_terms import Chunk, CodecError, Format, Level
+from service.codec_terms import Chunk, CodecError, Format, Level, translated
 from service.gzip_pieces import Engine, many_members, one_member
-from service.zstd_frames import decode_frames
+from service.zstd_frames import decode_frames, encode_frames
 
 __all__ = ["CODECS", "Chunk", "Codec", "CodecError", "Format", "Level", "transcode"]
 
@@ -35,6 +34,10 @@ IsalError = cast("type[Exception]", igzip_lib.IsalError)  # The stub calls the c
 
 STEP_BYTES = 1 << 20
 """Most that one step of decoding gives at once (zstd and brotli: twice that)."""
+
+
+GLANCE_BYTES = 256 << 10
+"""What xz, at 2 MB/s, compresses before it gives control back."""
 
 
 class Codec(Protocol):
@@ -55,6 +58,9 @@ class Codec(Protocol):
         self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
     ) -> Iterator[Chunk]:
         """Yield the compressed stream of ``chunks``, with a checksum where the format has one.
+
+        Chunks may be empty: where a level needs longer than about half a second for what it was given, they only
+        hand control back, so that the caller can look whether to go on.
 
         ``threads`` (at least 1) is the most that work at a time; it never changes the output. ``size_bytes``, where
         known, is written into formats that have a place for it.
@@ -81,15 +87,6 @@ class Codec(Protocol):
         ...
 
 
-@contextmanager
-def _translated(*errors: type[Exception]) -> Iterator[None]:
-    """Turn a library's errors into ``CodecError``, in this one place."""
-    try:
-        yield
-    except errors as error:
-        raise CodecError(str(error)) from error
-
-
 class ZstdCodec:
     """Zstandard (RFC 8878): the default. Windows of at most 8 MiB, so that browsers may decode it (RFC 9659)."""
 
@@ -99,39 +96,47 @@ class ZstdCodec:
     coding: str | None = "zstd"
     # MB/s on two cores and ratio of the mix in docs/codecs.md: 3: 330, 2.54; 9: 70, 2.67; 19: 4, 2.81.
     # Levels from 20 on ask for windows of 32 MiB and more.
+    # MB/s on two cores and ratio of the mix in docs/codecs.md: 3: 330, 2.54; 9: 60, 2.67; 19: 4, 2.8.
+    # Levels from 20 on ask for windows of 32 MiB and more.
     levels: Mapping[Level, int] = {Level.FAST: 3, Level.BALANCED: 9, Level.SMALL: 19}
-    # What one thread compresses at a time. The library's own choice is 8, 16 and 32 MiB: at 9 that is 43 MiB more
-    # memory for 0.02 % less output, and at 19 a file of less than 64 MiB would keep only one thread busy. Part of the
-    # output's form: another value gives other bytes.
-    job_bytes: Mapping[Level, int] = {Level.FAST: 8 << 20, Level.BALANCED: 8 << 20, Level.SMALL: 16 << 20}
+    # What one of the library's threads compresses at a time. Its own choice is 8 and 16 MiB. At 9, 4 MiB takes 57 MiB
+    # of memory instead of 139 for 0.05 % more output, and closing waits 0.15 s for what is in work.
+    job_bytes: Mapping[Level, int] = {Level.FAST: 8 << 20, Level.BALANCED: 4 << 20}
 
     def compress(
         self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
     ) -> Iterator[Chunk]:
-        """Yield one frame with checksum, and with its content size where that is known."""
+        """Yield one frame with checksum, and with its content size where that is known; at ``small`` several."""
+        with translated(zstandard.ZstdError):
+            if level is Level.SMALL:
+                yield from encode_frames(chunks, level=self.levels[level], threads=threads)
+                return
+            chunker = self._compressor(level, threads, size_bytes or 0).chunker(
+                size=-1 if size_bytes is None else size_bytes, chunk_size=STEP_BYTES
+            )
+            for chunk in chunks:
+                yield from chunker.compress(chunk)
+            yield from chunker.finish()  # type: ignore[no-untyped-call]  # The stub forgets its return type.
+
+    def _compressor(self, level: Level, threads: int, source_size: int) -> zstandard.ZstdCompressor:
         parameters = zstandard.ZstdCompressionParameters.from_level(
             self.levels[level],
-            source_size=size_bytes or 0,
+            source_size=source_size,
             # Zero threads take another path in the library, which gives other bytes; 1, 2 and 4 give the same.
             threads=max(1, threads),
             job_size=self.job_bytes[level],
             write_checksum=True,
             write_content_size=True,
         )
-        compressor = zstandard.ZstdCompressor(compression_params=parameters)
-        with _translated(zstandard.ZstdError):
-            chunker = compressor.chunker(size=-1 if size_bytes is None else size_bytes, chunk_size=STEP_BYTES)
-            for chunk in chunks:
-                yield from chunker.compress(chunk)
-            yield from chunker.finish()  # type: ignore[no-untyped-call]  # The stub forgets its return type.
+        return zstandard.ZstdCompressor(compression_params=parameters)
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
         """Yield what all frames hold."""
-        with _translated(zstandard.ZstdError):
+        with translated(zstandard.ZstdError):
             yield from decode_frames(chunks)
 
     def is_single_member(self, size_bytes: int, level: Level) -> bool:
-        """Return True: it is one frame."""
+        """Return True: joined frames are decoded whole by Chromium, curl and the HTTP libraries."""
         return True
 
 
@@ -147,30 +152,31 @@ class GzipCodec:
     # twice as long again for the last 0.4 %.
     fast_engine = Engine("isal", 2)
     member_levels: Mapping[Level, int] = {Level.BALANCED: 6, Level.SMALL: 10}
-    # Between 1 and 8 MiB the ratio moves by 0.02 %. The larger a member, the more results are a single one; the
-    # smaller, the less memory: each thread and two that wait hold one member in and out.
-    member_bytes = 4 << 20
+    # Between 1 and 8 MiB the ratio moves by 0.02 % (small: 0.2 %). The larger a member, the more results are a single
+    # one; the smaller, the less memory (each thread and two that wait hold one in and out) and the sooner closing is
+    # done: a member in work takes 0.1 s at balanced and 0.4 s at small.
+    member_bytes: Mapping[Level, int] = {Level.BALANCED: 4 << 20, Level.SMALL: 2 << 20}
 
     def compress(
         self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
     ) -> Iterator[Chunk]:
         """Yield one member at ``fast``, and one for every ``member_bytes`` at the other levels."""
-        with _translated(IsalError, deflate.DeflateError):
+        with translated(IsalError, deflate.DeflateError):
             if level is Level.FAST:
                 yield from one_member(chunks, engine=self.fast_engine, threads=threads)
             else:
                 yield from many_members(
-                    chunks, level=self.member_levels[level], threads=threads, member_bytes=self.member_bytes
+                    chunks, level=self.member_levels[level], threads=threads, member_bytes=self.member_bytes[level]
                 )
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
         """Yield what all members hold; CRC-32 and length of each are checked."""
-        with _translated(IsalError, EOFError):
+        with translated(IsalError, EOFError):
             yield from _decode(lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), chunks)
 
     def is_single_member(self, size_bytes: int, level: Level) -> bool:
         """Say whether one member holds it all."""
-        return level is Level.FAST or size_bytes <= self.member_bytes
+        return level is Level.FAST or size_bytes <= self.member_bytes[level]
 
 
 class BrotliCodec:
@@ -187,17 +193,16 @@ class BrotliCodec:
         self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
     ) -> Iterator[Chunk]:
         """Yield one stream."""
-        with _translated(brotli.error):
+        with translated(brotli.error):
             compressor = brotli.Compressor(quality=self.levels[level], lgwin=self.window_log)
             for piece in rechunk(chunks, STEP_BYTES):
-                if out := compressor.process(piece):
-                    yield out
+                yield compressor.process(piece)
             yield compressor.finish()
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
         """Yield what the one stream holds."""
         decoder = brotli.Decompressor()
-        with _translated(brotli.error):
+        with translated(brotli.error):
             for chunk in chunks:
                 out = decoder.process(chunk, output_buffer_limit=STEP_BYTES)
                 while out:
@@ -219,22 +224,23 @@ class XzCodec:
     suffix = ".xz"
     media_type = "application/x-xz"
     coding: str | None = None
-    levels: Mapping[Level, int] = {Level.FAST: 1, Level.BALANCED: 6, Level.SMALL: 9}
+    # Presets 7, 8 and 9 differ from 6 by their dictionary of 16, 32 and 64 MiB alone, and take 186, 370 and 674 MiB to
+    # compress (xz's manual): 9 could end a small machine.
+    levels: Mapping[Level, int] = {Level.FAST: 1, Level.BALANCED: 6, Level.SMALL: 7}
 
     def compress(
         self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
     ) -> Iterator[Chunk]:
         """Yield one stream."""
-        with _translated(lzma.LZMAError):
+        with translated(lzma.LZMAError):
             compressor = lzma.LZMACompressor(check=lzma.CHECK_CRC64, preset=self.levels[level])
-            for chunk in chunks:
-                if out := compressor.compress(chunk):
-                    yield out
+            for piece in rechunk(chunks, GLANCE_BYTES):
+                yield compressor.compress(piece)
             yield compressor.flush()
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
         """Yield what all streams hold."""
-        with _translated(lzma.LZMAError):
+        with translated(lzma.LZMAError):
             yield from _decode(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), chunks)
 
     def is_single_member(self, size_bytes: int, level: Level) -> bool:

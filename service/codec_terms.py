@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 Chunk = bytes | bytearray | memoryview
@@ -33,3 +35,12 @@ class CodecError(Exception):
 
     The only error of the codecs and archives besides those that the input iterator itself raises.
     """
+
+
+@contextmanager
+def translated(*errors: type[Exception]) -> Iterator[None]:
+    """Turn a library's ``errors`` into ``CodecError``."""
+    try:
+        yield
+    except errors as error:
+        raise CodecError(str(error)) from error

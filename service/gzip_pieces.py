@@ -74,7 +74,11 @@ def deflate_pieces(chunks: Iterable[Chunk], *, engine: Engine, threads: int) -> 
         piece, before = item
         return Piece(engine.deflate(piece, before), isal_zlib.crc32(piece), len(piece))
 
-    yield from ordered_map(squeeze, _with_window(chunks), threads=threads)
+    items = _with_window(chunks)
+    if threads <= 1:
+        yield from map(squeeze, items)
+    else:
+        yield from filter(None, ordered_map(squeeze, items, threads=threads))
 
 
 def _with_window(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bytes]]:
@@ -100,8 +104,13 @@ def one_member(chunks: Iterable[Chunk], *, engine: Engine, threads: int) -> Iter
     yield LAST_BLOCK + struct.pack("<II", crc32, size_bytes & 0xFFFFFFFF)
 
 
-def many_members(chunks: Iterable[Chunk], *, level: int, threads: int, member_bytes: int) -> Iterator[bytearray]:
-    """Yield a whole gzip member for every ``member_bytes`` of input. ``level`` is libdeflate's, 1 to 12."""
+def many_members(
+    chunks: Iterable[Chunk], *, level: int, threads: int, member_bytes: int
+) -> Iterator[bytes | bytearray]:
+    """Yield a whole gzip member for every ``member_bytes`` of input. ``level`` is libdeflate's, 1 to 12.
+
+    Yields an empty chunk now and then while the next member is not ready.
+    """
 
     def squeeze(piece: Chunk) -> bytearray:
         return deflate.gzip_compress(piece, _STORE if _is_dense(piece) else level)
@@ -109,7 +118,7 @@ def many_members(chunks: Iterable[Chunk], *, level: int, threads: int, member_by
     empty = True
     for member in ordered_map(squeeze, rechunk(chunks, member_bytes), threads=threads):
         empty = False
-        yield member
+        yield member or b""
     if empty:
         yield squeeze(b"")
 

@@ -26,6 +26,10 @@ _MADE_BY_UNIX = 3 << 8
 _LIMIT_32 = 0xFFFFFFFF
 _LIMIT_16 = 0xFFFF
 
+_END_FORM = "<IHHHHIIH"
+_END_SIGNATURE = 0x06054B50
+END_BYTES = struct.calcsize(_END_FORM)
+
 _MIGHT_NEED_ZIP64 = _LIMIT_32 - (64 << 20)
 """Sizes from here on get the Zip64 forms at once: deflate can add 0.03 %, which is 1.3 MB of 4 GiB."""
 
@@ -96,7 +100,15 @@ def central_directory(entries: list[Entry], offset: int) -> bytes:
         zip64 += struct.pack("<IIQI", 0x07064B50, 0, offset + size, 1)
     counts = (min(count, _LIMIT_16),) * 2
     sizes = min(size, _LIMIT_32), min(offset, _LIMIT_32)
-    return directory + zip64 + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, *counts, *sizes, 0)
+    return directory + zip64 + struct.pack(_END_FORM, _END_SIGNATURE, 0, 0, *counts, *sizes, 0)
+
+
+def is_end_record(data: bytes) -> bool:
+    """Say whether ``data``, the last ``END_BYTES`` of a file, end a zip without a comment."""
+    if len(data) != END_BYTES:
+        return False
+    signature, *_, comment_bytes = struct.unpack(_END_FORM, data)
+    return bool(signature == _END_SIGNATURE and comment_bytes == 0)
 
 
 def _central_header(entry: Entry) -> bytes:
