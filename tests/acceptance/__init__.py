@@ -1,0 +1,1 @@
+"""The service as its users meet it: real processes, the real curl, raw sockets, and signals."""
