@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from service.errors import QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
 from storage.job_views import Backlog
 
-BACKLOG_SECONDS = 1.0
-"""How old the count of waiting jobs may be; what this process added since is added to it."""
+REFRESH_SECONDS = 0.5
+"""How old the figures of waiting jobs and free room may be; what this process added since is added to them."""
 STRIDE_BYTES = 64 * 1024**2
 """Room reserved at a time for an upload that did not say how long it is."""
 
@@ -38,6 +38,8 @@ class Admission:
         self._backlog = Backlog(0, 0, 0, 0.0)
         self._read_at = float("-inf")
         self._reserved_bytes = 0
+        self._free = 0
+        self._landed_bytes = 0
 
     def admit(self, declared_bytes: int | None) -> Reservation:
         """Let an upload in; ``declared_bytes`` is what its Content-Length says.
@@ -54,23 +56,33 @@ class Admission:
         reservation.grow(STRIDE_BYTES if declared_bytes is None else declared_bytes)
         return reservation
 
+    @property
+    def queued(self) -> int:
+        """How many jobs wait, as far as this process knows: what it let in itself, and others a moment ago."""
+        return self._backlog.queued
+
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._limits.max_upload_bytes:
             detail = f"At most {self._limits.max_upload_bytes} bytes can be uploaded in one request."
             raise ServiceError(UPLOAD_TOO_LARGE, detail, max_upload_bytes=self._limits.max_upload_bytes)
 
     def _refresh(self) -> None:
-        if (now := time.monotonic()) - self._read_at >= BACKLOG_SECONDS:
+        if (now := time.monotonic()) - self._read_at >= REFRESH_SECONDS:
             self._backlog = self._read_backlog()
+            self._free, self._landed_bytes = self._free_bytes(), 0
             self._read_at = now
 
     def _reserve(self, size_bytes: int) -> None:
         spoken_for = self._reserved_bytes + self._backlog.source_bytes + self._limits.min_free_bytes
-        free_bytes = self._free_bytes() - spoken_for
+        free_bytes = self._free - self._landed_bytes - spoken_for
         if size_bytes > free_bytes:
             detail = "There is not enough room for this upload and its result; try again later, or with less."
             raise ServiceError(STORAGE_FULL, detail, needed_bytes=size_bytes, available_bytes=max(0, free_bytes))
         self._reserved_bytes += size_bytes
+
+    def _land(self, size_bytes: int, *, held_bytes: int) -> None:
+        self._landed_bytes += size_bytes
+        self._reserved_bytes -= held_bytes
 
     def _hand_over(self, size_bytes: int) -> None:
         before = self._backlog
@@ -108,10 +120,10 @@ class Reservation:
         self._admission._check_size(self.received_bytes)
         if self.received_bytes > self._covered_bytes:
             self.grow(max(STRIDE_BYTES, self.received_bytes - self._covered_bytes))
-        # What has been received is on the disk, or about to be: it is missing from the free bytes by itself.
+        # What has been received is on the disk, or about to be: it need not be reserved any more.
         freed = min(size_bytes, self._held_bytes)
         self._held_bytes -= freed
-        self._admission._reserved_bytes -= freed
+        self._admission._land(size_bytes, held_bytes=freed)
 
     def close(self, *, became_job: bool) -> None:
         """Give the room back; the room for the result goes over to the job."""

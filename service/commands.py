@@ -40,8 +40,8 @@ def is_key(given: str, digest: str) -> bool:
     return hmac.compare_digest(digest_of(given), digest)
 
 
-def submit(connection: Connection, submission: Submission) -> str:
-    """Make the job; return its id, or that of the job an earlier request with the same key made.
+def submit(connection: Connection, submission: Submission) -> str | dict[str, Any]:
+    """Make the job; return its row, or the id of the job that an earlier request with the same key made.
 
     Raises:
         ServiceError: idempotency_mismatch.
@@ -49,10 +49,11 @@ def submit(connection: Connection, submission: Submission) -> str:
     earlier = earlier_job(connection, submission.request)
     if earlier is not None:
         return earlier
-    seq = job_table.insert_job(connection, submission.job)
+    row = job_table.insert_job(connection, submission.job)
     if submission.request is not None:
-        idempotency.remember(connection, submission.request, seq, for_milliseconds=submission.remember_milliseconds)
-    return submission.job.id
+        keep = submission.remember_milliseconds
+        idempotency.remember(connection, submission.request, row["seq"], for_milliseconds=keep)
+    return row
 
 
 def earlier_job(connection: Connection, request: IdempotentRequest | None) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from base64 import b32encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NewType, Protocol
@@ -19,9 +18,20 @@ Chunk = bytes | bytearray | memoryview
 KEY_PATTERN = re.compile(r"s-[a-z2-7]{26}|r-[a-z2-7]{26}\.[0-9]{1,10}")
 
 
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS = tuple(range(120, -1, -10))
+
+
+def base32(sixteen_bytes: bytes) -> str:
+    """Return 128 bits as 26 lower-case characters (RFC 4648, 6, without padding); six times as fast as ``base64``."""
+    number = int.from_bytes(sixteen_bytes) << 2
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+
+
 def random_id() -> str:
     """Return 128 random bits as 26 lower-case base32 characters."""
-    return b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+    return base32(secrets.token_bytes(16))
 
 
 _ID_PATTERN = re.compile("[a-z2-7]{26}")

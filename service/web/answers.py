@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import JOB_EXPIRED, JOB_NOT_FOUND, ServiceError
-from service.web.job_document import document, line, percent, saved_percent, timestamp
+from service.web.job_document import as_json, document, line, percent, retry_after_seconds, saved_percent, timestamp
 from service.web.keys import MANAGE_COOKIE
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
@@ -41,23 +40,24 @@ def base_url(request: Request, parts: Parts) -> str:
     return parts.settings.public_url.rstrip("/") or f"{request.url.scheme}://{host}"
 
 
-def accepted(request: Request, parts: Parts, job_id: str) -> Response:
+def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
     """Return the 202: the receipt, with the manage key."""
-    snapshot = snapshot_of(parts, job_id)
+    job_id = row["id"]
     manage_key = parts.keys.manage_key(job_id)
     headers = {"Location": f"/jobs/{job_id}", "Cache-Control": "no-store", "Vary": "Accept"}
-    if snapshot.retry_after is not None:
-        headers["Retry-After"] = str(snapshot.retry_after)
+    seconds = retry_after_seconds(row)
+    if seconds is not None:
+        headers["Retry-After"] = str(seconds)
     match kind_of(request):
         case Kind.TEXT:
             return Response(f"{base_url(request, parts)}/jobs/{job_id}\n", 202, headers, TEXT)
         case Kind.HTML:
-            values = page_values(request, parts, snapshot) | {"may_manage": True, "is_new": True}
+            values = page_values(request, parts, row) | {"may_manage": True, "is_new": True}
             page = render(request, "job.html", values, status=202, headers=headers)
-            keep_manage_key(page, snapshot.row, manage_key)
+            keep_manage_key(page, row, manage_key)
             return page
-    body = json.dumps(document(snapshot.row, parts.settings.public_url) | {"manage_key": manage_key}, ensure_ascii=False)
-    return Response(body + "\n", 202, headers, JSON)
+    receipt = document(row, parts.settings.public_url) | {"manage_key": manage_key}
+    return Response(as_json(receipt), 202, headers, JSON)
 
 
 def keep_manage_key(page: Response, row: dict[str, Any], manage_key: str) -> None:
@@ -80,7 +80,7 @@ def shown(request: Request, parts: Parts, snapshot: Snapshot, *, status: int = 2
             return Response(line(snapshot.row) + "\n", status, headers, TEXT)
         case Kind.HTML:
             may_manage = parts.keys.may_manage(request, snapshot.row["manage_key_digest"])
-            values = page_values(request, parts, snapshot) | {"may_manage": may_manage, "is_new": False}
+            values = page_values(request, parts, snapshot.row) | {"may_manage": may_manage, "is_new": False}
             return render(request, "job.html", values, status=status, headers=headers)
     return Response(snapshot.body, status, headers, JSON)
 
@@ -93,9 +93,8 @@ def is_match(request: Request, etag: str) -> bool:
     return given.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in given.split(","))
 
 
-def page_values(request: Request, parts: Parts, snapshot: Snapshot) -> dict[str, Any]:
+def page_values(request: Request, parts: Parts, row: dict[str, Any]) -> dict[str, Any]:
     """Return what the job page shows."""
-    row = snapshot.row
     return {
         "job": row,
         "url": f"{base_url(request, parts)}/jobs/{row['id']}",
@@ -105,5 +104,5 @@ def page_values(request: Request, parts: Parts, snapshot: Snapshot) -> dict[str,
         "times": {name: timestamp(row[f"{name}_at"]) for name in ("created", "started", "finished", "expires")},
         "links": document(row)["links"],
         "error": document(row)["error"],
-        "refresh_seconds": snapshot.retry_after,
+        "refresh_seconds": retry_after_seconds(row),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 from urllib.parse import quote, unquote_to_bytes
 
 MAX_NAME_BYTES = 240
@@ -16,7 +17,10 @@ _UNSAFE = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the reading direction round
     "\u2028\u2029\ufeff\ufffd\ud800-\udfff]"
 )
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
+"""Names that Windows keeps for devices, whatever stands behind the dot."""
+_TRAILING = re.compile(r"[\s.]+$")
+"""Windows drops dots and spaces at the end of a name, so two names could meet."""
 
 
 def clean_name(name: str | None, fallback: str = FALLBACK) -> str:
@@ -31,10 +35,10 @@ def clean_path(name: str | None, fallback: str = FALLBACK) -> str:
 
 
 def _clean_segment(segment: str) -> str:
-    visible = _UNSAFE.sub("", unicodedata.normalize("NFC", segment)).strip().rstrip(". ")
-    if _DEVICE.match(visible):
-        visible = f"_{visible}"
-    return _shorten(visible)
+    # Normalised last: what stood between a letter and its accent may have been taken out.
+    visible = unicodedata.normalize("NFC", _UNSAFE.sub("", segment))
+    name = _shorten(_TRAILING.sub("", visible.strip()))
+    return _shorten(f"_{name}") if _DEVICE.match(name) else name
 
 
 def _shorten(name: str) -> str:
@@ -43,7 +47,7 @@ def _shorten(name: str) -> str:
     stem, dot, suffix = name.rpartition(".")
     tail = f"{dot}{suffix}" if stem and len(suffix.encode()) <= 20 else ""
     head = (stem if tail else name).encode()[: MAX_NAME_BYTES - len(tail.encode())]
-    return head.decode(errors="ignore").rstrip(". ") + tail
+    return _TRAILING.sub("", head.decode(errors="ignore")) + tail
 
 
 def name_of_part(raw: bytes) -> str:
@@ -59,13 +63,12 @@ def name_of_disposition(header: str | None) -> str | None:
         return None
     message = Message()
     message["content-disposition"] = header
-    name = message.get_filename()
+    found = [value for name, value in message.get_params([], "content-disposition") if name == "filename"]
+    extended = [value for value in found if isinstance(value, tuple)]
+    if extended:
+        return collapse_rfc2231_value(extended[0])
     # Header bytes arrive as latin-1; what clients send there is UTF-8.
-    return name and name.encode("latin-1", "ignore").decode(errors="replace") if _is_latin(name) else name
-
-
-def _is_latin(name: str | None) -> bool:
-    return bool(name) and all(ord(character) < 256 for character in name or "")
+    return found[0].encode("latin-1", "ignore").decode(errors="replace") if found else None
 
 
 def name_of_path(raw_path: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,14 @@ COMPRESSING_SHARE = 95.0
 """Percent of an attempt that compressing is given; reading back, several times faster, gets most of the rest."""
 
 Row = Mapping[str, Any]
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """Return a document as JSON in UTF-8, ended by a newline for terminals. One encoder: ``json.dumps`` makes its own."""
+    return _encode(content).encode() + b"\n"
 
 
 def document(row: Row, public_url: str = "") -> dict[str, Any]:
@@ -66,14 +75,12 @@ def percent(row: Row) -> float:
     share = float(row["bytes_done"] / row["source_size_bytes"]) if row["source_size_bytes"] else 0.0
     phase: str | None = row["phase"]
     match phase:
-        case "compressing":
+        case "compressing" | "storing":
             return round(COMPRESSING_SHARE * share, 1)
         case "verifying":
             return round(COMPRESSING_SHARE + (99.9 - COMPRESSING_SHARE) * share, 1)
         case "digesting":
             return round(99.9 * share, 1)
-        case "storing":
-            return 99.9
         case _:
             return 0.0
 

@@ -29,9 +29,9 @@ _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})", re.IGNORECA
 
 
 @router.get("/jobs/{job_id}", **documented.GET_JOB)
-async def get_job(request: Request, job_id: str) -> Response:
+async def get_job(request: Request) -> Response:
     """Return the status; hold the request while nothing has changed, if asked to wait."""
-    parts = parts_of(request)
+    parts, job_id = parts_of(request), request.path_params["job_id"]
     snapshot = answers.snapshot_of(parts, job_id)
     seconds = _wait_seconds(request, parts)
     if seconds:

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from contextvars import ContextVar
+from itertools import count
 from secrets import token_hex
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ class RequestScope:
     def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._prefix = token_hex(4).encode()
+        self._numbers = count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -37,7 +40,7 @@ class RequestScope:
             return
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        identifier = given if _ID.fullmatch(given) else token_hex(8).encode()
+        identifier = given if _ID.fullmatch(given) else b"%s-%x" % (self._prefix, next(self._numbers))
         request_id.set(identifier.decode())
         began, status = time.monotonic(), 0
 
@@ -81,7 +84,14 @@ def is_cross_site(headers: dict[bytes, bytes]) -> bool:
     if site is not None:
         return site not in (b"same-origin", b"none")
     origin = headers.get(b"origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get(b"host", b"").lower()
+    return origin is not None and _host_of(origin) != headers.get(b"host", b"").lower()
+
+
+def _host_of(origin: bytes) -> bytes | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 async def _answer(send: Send, kind: ErrorKind, detail: str) -> None:

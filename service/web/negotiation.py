@@ -16,15 +16,28 @@ class Kind(StrEnum):
 
 
 def kind_of(request: Request, default: Kind = Kind.JSON) -> Kind:
-    """Return the form the ``Accept`` header prefers; ``default`` where it has no preference (RFC 9110, 12.5.1)."""
-    accept = request.headers.get("accept", "")
-    if not accept or accept == "*/*":
+    """Return the form the ``Accept`` header prefers; ``default`` where it has no preference (RFC 9110, 12.5.1).
+
+    Of forms it likes equally, the one it names most exactly: browsers and libraries add ``*/*`` to what they want.
+    """
+    accept = request.headers.get("accept", "*/*")
+    if accept == "*/*":
         return default
     weights = _weights(accept)
-    named = [(weights[kind], -order, kind) for order, kind in enumerate(Kind) if weights.get(kind, 0) > 0]
-    if weights.get("application/*", 0) > 0 or weights.get("application/problem+json", 0) > 0:
-        named.append((max(weights.get("application/*", 0), weights.get("application/problem+json", 0)), 0, Kind.JSON))
-    return max(named)[2] if named else default
+    best, best_rank = default, (0.0, 0)
+    for kind in (default, *Kind):
+        exactness, weight = _liking(weights, kind)
+        if (rank := (weight, exactness)) > best_rank and weight > 0:
+            best, best_rank = kind, rank
+    return best
+
+
+def _liking(weights: dict[str, float], kind: Kind) -> tuple[int, float]:
+    """Return how exactly the header names a form, and its weight there: the most exact name decides."""
+    family = f"{kind.partition('/')[0]}/*"
+    names = ("*/*", family, *(("application/problem+json",) if kind is Kind.JSON else ()), kind)
+    named = [(exactness, weights[name]) for exactness, name in enumerate(names) if name in weights]
+    return named[-1] if named else (0, 0.0)
 
 
 def accepts_coding(request: Request, coding: str) -> bool:

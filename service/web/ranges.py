@@ -8,19 +8,20 @@ from starlette.requests import Request
 
 from service.errors import RANGE_NOT_SATISFIABLE, ServiceError
 
-_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.IGNORECASE)
 
 
 def requested_range(request: Request, size_bytes: int, etag: str) -> tuple[int, int] | None:
     """Return ``(start, end)``, end exclusive, or None for the whole file.
 
-    Ignored, as RFC 9110 allows: other units, several ranges, malformed ones, and an ``If-Range`` of another version.
+    Ignored, as RFC 9110 says: any on a method but GET, other units, several ranges, malformed ones, and those whose
+    ``If-Range`` is of another version.
 
     Raises:
         ServiceError: range_not_satisfiable.
     """
     found = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
-    if found is None or not any(found.groups()) or request.headers.get("if-range", etag) != etag:
+    if request.method != "GET" or found is None or not any(found.groups()) or request.headers.get("if-range", etag) != etag:
         return None
     first, last = found.groups()
     if not first:

@@ -7,14 +7,13 @@ cores with 32 connections an ORM session in the thread pool reached 0.12 of a ba
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from service.web.job_document import document, etag, retry_after_seconds
+from service.web.job_document import as_json, document, etag, retry_after_seconds
 from storage.job_views import STATUS_COLUMNS, STATUS_SQL, VERSION_SQL
 from storage.lifecycle import JobStatus
 
@@ -79,7 +78,7 @@ class StatusBoard:
         if values is None:
             return None
         row = dict(zip(STATUS_COLUMNS, values, strict=True))
-        body = json.dumps(document(row, self._public_url), ensure_ascii=False).encode() + b"\n"
+        body = as_json(document(row, self._public_url))
         return Snapshot(row, etag(row), body, retry_after_seconds(row), JobStatus(row["status"]).is_final)
 
     def close(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
 
 import http_sf
 from starlette.requests import Request
@@ -40,11 +39,6 @@ class UploadHead:
     expected_sha256: str | None
     wants_digest: bool
     idempotency_key: str | None
-    fingerprint: str
-
-    def idempotent(self, key: str | None) -> IdempotentRequest | None:
-        """Return the request that must make one job only, if it has a key."""
-        return IdempotentRequest(digest_of(key), self.fingerprint) if key else None
 
 
 def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) -> UploadHead:
@@ -74,7 +68,6 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
         expected_sha256=expected,
         wants_digest=wants_sha256(headers.get("want-repr-digest")),
         idempotency_key=read_key(headers.get("idempotency-key") or query.get("idempotency_key")),
-        fingerprint=_fingerprint(request, media_type),
     )
 
 
@@ -121,12 +114,13 @@ def _unquoted(value: str) -> str:
     return item[0] if isinstance(item, tuple) and isinstance(item[0], str) else ""
 
 
-def _fingerprint(request: Request, media_type: str) -> str:
-    """Return a digest of what tells one request from another before its body is read.
+def idempotent(request: Request, key: str) -> IdempotentRequest:
+    """Return the request that must make one job only: its key, and what tells it from others before its body is read.
 
     A repeat has the same door, options, length, digest and name; a form's boundary differs, but not its length.
     """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     names = ("content-length", "content-disposition", "repr-digest", "content-digest")
     query = sorted(item for item in request.query_params.multi_items() if item[0] != "idempotency_key")
     said = [request.url.path, query, media_type, *(request.headers.get(name) for name in names)]
-    return sha256(json.dumps(said).encode()).hexdigest()
+    return IdempotentRequest(digest_of(key), digest_of(json.dumps(said)))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, BackgroundTasks
 from sqlalchemy.exc import DBAPIError
@@ -25,7 +26,7 @@ from service.web.options import check_count, read_options
 from service.web.parts import Parts, parts_of
 from service.web.problems import LingeringResponse, problem, translated
 from service.web.receiving import FormReceiver, Receipt, receive_raw, undone_on_error
-from service.web.upload_head import UploadHead, read_head, read_key
+from service.web.upload_head import UploadHead, idempotent, read_head, read_key
 from storage.errors import StorageError
 from storage.file_store import random_id
 from storage.job_table import NewJob, NewSource
@@ -53,7 +54,7 @@ register_url_convertor("any_name", _AnyName())
 
 
 @router.put("/uploads/{filename:any_name}", **documented.PUT_UPLOAD)
-async def put_named(request: Request, background: BackgroundTasks, filename: str) -> Response:
+async def put_named(request: Request, background: BackgroundTasks) -> Response:
     """Take a raw body under the name in the URL; without one where the path ends before it."""
     return await _take(request, background, name_of_path(request.scope["raw_path"]))
 
@@ -66,8 +67,9 @@ async def put_unnamed(request: Request, background: BackgroundTasks) -> Response
 
 
 @router.put("/{filename}", **documented.PUT_SHORT)
-async def put_short(request: Request, background: BackgroundTasks, filename: str) -> Response:
+async def put_short(request: Request, background: BackgroundTasks) -> Response:
     """Take a raw body under the name in the URL: ``curl -T big.log http://host/``."""
+    filename = request.path_params["filename"]
     if filename in ROUTED:
         detail = f"/{filename} is not a name a file can have here; use /uploads/{filename}."
         raise ServiceError(METHOD_NOT_ALLOWED, detail)
@@ -80,8 +82,8 @@ async def _take(request: Request, background: BackgroundTasks, path_name: str | 
     body = Body(request, timeout_seconds=parts.settings.receive_timeout_seconds)
     try:
         with _measured(parts):
-            job_id = await _Upload(request, parts, body).take(path_name)
-        answer = answers.accepted(request, parts, job_id)
+            row = await _Upload(request, parts, body).take(path_name)
+        answer = answers.accepted(request, parts, row)
         background.add_task(_wake, parts)
     except ClientGone:
         _log.info("upload abandoned by its client")
@@ -143,41 +145,41 @@ class _Upload:
         self._arrival: Arrival | None = None
         self._stack = AsyncExitStack()
 
-    async def take(self, path_name: str | None) -> str:
-        """Return the id of the job it became, or had become already."""
+    async def take(self, path_name: str | None) -> dict[str, Any]:
+        """Return the row of the job it became, or had become already."""
         settings = self._parts.settings
         if self._parts.watch.is_draining:
             raise ServiceError(SHUTTING_DOWN, "Try again in a moment.", headers={"Retry-After": "5"})
         head = read_head(self._request, path_name=path_name, max_ttl_seconds=settings.max_ttl_seconds)
         try:
             async with self._stack:
-                await self._enter(head, head.idempotency_key)
+                await self._enter(head.idempotency_key)
                 return await self._receive(head)
         except _Finished as finished:
-            return finished.job_id
+            return answers.snapshot_of(self._parts, finished.job_id).row
 
-    async def _enter(self, head: UploadHead, key: str | None) -> None:
+    async def _enter(self, key: str | None) -> None:
         """Take over from an older request with this key, or find out what it has made."""
-        request = head.idempotent(key)
-        if request is None or self._arrival is not None:
+        if key is None or self._arrival is not None:
             return
+        request = idempotent(self._request, key)
         self._arrival = await self._stack.enter_async_context(self._parts.arrivals.enter(request))
         made = await self._parts.read(partial(earlier_job, request=request))
         if made is not None:
             raise _Finished(made)
 
-    async def _receive(self, head: UploadHead) -> str:
+    async def _receive(self, head: UploadHead) -> dict[str, Any]:
         reservation = self._parts.admission.admit(head.declared_bytes)
-        job_id = None
+        row = None
         try:
             async with undone_on_error(self._parts.sink, self._receipt):
                 await self._receive_body(head, reservation)
                 submission = self._submission(head)
-            job_id = await self._submit(submission)
+            row = await self._submit(submission)
         finally:
-            reservation.close(became_job=job_id is not None)
+            reservation.close(became_job=row is not None)
         self._parts.metrics.received_bytes.inc(reservation.received_bytes)
-        return job_id
+        return row | {"queue_position": self._parts.admission.queued}
 
     async def _receive_body(self, head: UploadHead, reservation: Reservation) -> None:
         parts = self._parts
@@ -186,25 +188,25 @@ class _Upload:
             return
 
         async def on_key(value: str) -> None:
-            await self._enter(head, read_key(value))
+            await self._enter(read_key(value))
 
         max_files = parts.settings.max_files_per_upload
         form = FormReceiver(head, parts.sink, reservation, self._receipt, max_files=max_files, on_key=on_key)
         await form.receive(self._body)
 
-    async def _submit(self, submission: Submission) -> str:
+    async def _submit(self, submission: Submission) -> dict[str, Any]:
         """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen."""
         if self._arrival is not None:
             self._arrival.begin_commit()
         try:
-            job_id = await self._parts.writer.run(partial(submit, submission=submission))
+            made = await self._parts.writer.run(partial(submit, submission=submission))
         except Exception:
             await self._discard()
             raise
-        if job_id != submission.job.id:
+        if isinstance(made, str):
             await self._discard()
-            raise _Finished(job_id)
-        return job_id
+            raise _Finished(made)
+        return made
 
     async def _discard(self) -> None:
         await self._parts.sink.discard([file.stored for file in self._receipt.files])

@@ -52,7 +52,8 @@ class ChangeWatch:
         event = asyncio.Event()
         self._waiting.add(event)
         if self._task is None or self._task.done():
-            self._seen = self._board.data_version()
+            # No version yet: the first look has everybody ask again, for what was committed between asking and holding.
+            self._seen = -1
             # It ends by itself when nobody waits any more.
             self._task = asyncio.create_task(self._look())
         try:
