@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.failures import FAILURES
+from service.web.options import ARCHIVES
 from storage.lifecycle import JobStatus
 
 COMPRESSING_SHARE = 95.0
@@ -115,14 +116,19 @@ def _error(row: Row) -> dict[str, Any] | None:
 
 
 def _links(row: Row, base: str) -> dict[str, str | None]:
-    status, files = row["status"], row["source_files"]
+    status = row["status"]
     return {
         "self": base,
         "cancel": f"{base}/cancel" if status in (JobStatus.QUEUED, JobStatus.RUNNING) else None,
         "retry": f"{base}/retry" if status in (JobStatus.FAILED, JobStatus.CANCELLED) else None,
         "result": f"{base}/result" if status == JobStatus.SUCCEEDED else None,
-        "original": f"{base}/original" if files == 1 and status != JobStatus.EXPIRED else None,
+        "original": f"{base}/original" if not is_archived(row) and status != JobStatus.EXPIRED else None,
     }
+
+
+def is_archived(row: Row) -> bool:
+    """Whether the job makes an archive: of several files, or of one where an archive was asked for."""
+    return row["source_files"] > 1 or row["format"] in ARCHIVES
 
 
 def timestamp(milliseconds: int | None) -> str | None:

@@ -17,6 +17,7 @@ from service.errors import BAD_OPTION, JOB_EXPIRED, NO_ORIGINAL, NO_RESULT, NOT_
 from service.web import answers, documented, streams
 from service.web.digests import digest_field
 from service.web.filenames import attachment
+from service.web.job_document import is_archived
 from service.web.negotiation import accepts_coding
 from service.web.parts import Parts, parts_of
 from service.web.ranges import requested_range
@@ -118,8 +119,8 @@ async def get_original(request: Request, job_id: str) -> Response:
     """Send the bytes that came in: stored as such, encoded for a client that can undo it, or decoded here."""
     parts = parts_of(request)
     row = answers.snapshot_of(parts, job_id).row
-    if row["source_files"] != 1:
-        detail = "The upload had several files; GET …/result gives the archive that holds them."
+    if is_archived(row):
+        detail = "The upload became an archive; GET …/result gives it."
         raise ServiceError(NO_ORIGINAL, detail)
     source = (await parts.read(partial(job_sources, job_id=job_id)))[0]
     if source["key"] is not None:
