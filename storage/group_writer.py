@@ -40,12 +40,17 @@ class _Change:
             self.future.set_result(self.result)
 
 
+class _ChangeFailed(Exception):
+    """A change of a batch raised: the others may do without it."""
+
+
 class GroupWriter:
     """Applies changes to the database in batches. Start it once; ``run`` from any event loop of the process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: SimpleQueue[_Change | None] = SimpleQueue()
+        self._is_stopped = False
         self._thread = Thread(target=self._work, name="group-writer", daemon=True)
 
     def start(self) -> None:
@@ -54,6 +59,7 @@ class GroupWriter:
 
     def stop(self) -> None:
         """Write what waits, then end."""
+        self._is_stopped = True
         self._waiting.put(None)
         self._thread.join()
 
@@ -65,7 +71,10 @@ class GroupWriter:
 
         Raises:
             Exception: whatever ``apply`` raised, or the database; then nothing of it was kept.
+            RuntimeError: after ``stop``.
         """
+        if self._is_stopped:
+            raise RuntimeError("the group writer has been stopped")
         change = _Change(apply, asyncio.get_running_loop())
         self._waiting.put(change)
         result: T = await change.future
@@ -75,10 +84,15 @@ class GroupWriter:
         while batch := self._next_batch():
             try:
                 self._commit(batch)
-            except Exception:
+            except _ChangeFailed:
                 # One of them failed and took the others with it: each for itself, so that it fails alone.
                 for change in batch:
                     self._commit_alone(change)
+            except Exception as error:
+                # The database refused: locked for the whole busy timeout, say, which must not be waited for once more
+                # for each of them.
+                for change in batch:
+                    change.error = error
             _tell(batch)
 
     def _next_batch(self) -> list[_Change]:
@@ -100,11 +114,15 @@ class GroupWriter:
     def _commit(self, batch: list[_Change]) -> None:
         with self._database.transaction() as connection:
             for change in batch:
-                change.result = change.apply(connection)
+                try:
+                    change.result = change.apply(connection)
+                except Exception as error:
+                    raise _ChangeFailed from error
 
     def _commit_alone(self, change: _Change) -> None:
         try:
-            self._commit([change])
+            with self._database.transaction() as connection:
+                change.result = change.apply(connection)
         except Exception as error:
             change.error = error
 

@@ -70,12 +70,15 @@ def keep_manage_key(page: Response, row: dict[str, Any], manage_key: str) -> Non
 
 def shown(request: Request, parts: Parts, snapshot: Snapshot, *, status: int = 200) -> Response:
     """Return the job's status in the form the client likes, or 304."""
-    headers = {"ETag": snapshot.etag, "Cache-Control": "no-cache, private", "Vary": "Accept, Prefer"}
-    if is_match(request, snapshot.etag) and status == 200:
-        return Response(status_code=304, headers=headers)
+    kind = kind_of(request)
+    headers = {"Cache-Control": "no-cache, private", "Vary": "Accept, Prefer"}
+    if (tag := tag_of(kind, snapshot)) is not None:
+        headers["ETag"] = tag
+        if is_match(request, tag) and request.method in ("GET", "HEAD"):
+            return Response(status_code=304, headers=headers)
     if snapshot.retry_after is not None:
         headers["Retry-After"] = str(snapshot.retry_after)
-    match kind_of(request):
+    match kind:
         case Kind.TEXT:
             return Response(line(snapshot.row) + "\n", status, headers, TEXT)
         case Kind.HTML:
@@ -83,6 +86,28 @@ def shown(request: Request, parts: Parts, snapshot: Snapshot, *, status: int = 2
             values = page_values(request, parts, snapshot.row) | {"may_manage": may_manage, "is_new": False}
             return render(request, "job.html", values, status=status, headers=headers)
     return Response(snapshot.body, status, headers, JSON)
+
+
+def tag_of(kind: Kind, snapshot: Snapshot) -> str | None:
+    """Return the entity tag of one form of the status. Strong, so no two forms share it (RFC 9110, 8.8.3).
+
+    A page has none: it also shows what its reader may do, and a new release changes it.
+    """
+    match kind:
+        case Kind.JSON:
+            return snapshot.etag
+        case Kind.TEXT:
+            return f'{snapshot.etag[:-1]}-text"'
+        case Kind.HTML:
+            return None
+
+
+def has_news(request: Request, kind: Kind, snapshot: Snapshot) -> bool:
+    """Return whether the job differs from what the client has; if it did not say what, whether the job has ended."""
+    if "if-none-match" not in request.headers:
+        return snapshot.is_final
+    tag = tag_of(kind, snapshot)
+    return tag is None or not is_match(request, tag)
 
 
 def is_match(request: Request, etag: str) -> bool:

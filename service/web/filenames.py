@@ -6,6 +6,7 @@ import re
 import unicodedata
 from email.message import Message
 from email.utils import collapse_rfc2231_value
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 MAX_NAME_BYTES = 240
@@ -19,7 +20,7 @@ _UNSAFE = re.compile(
 )
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 """Names that Windows keeps for devices, whatever stands behind the dot."""
-_TRAILING = re.compile(r"[\s.]+$")
+_TRAILING = "." + "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 """Windows drops dots and spaces at the end of a name, so two names could meet."""
 
 
@@ -37,7 +38,7 @@ def clean_path(name: str | None, fallback: str = FALLBACK) -> str:
 def _clean_segment(segment: str) -> str:
     # Normalised last: what stood between a letter and its accent may have been taken out.
     visible = unicodedata.normalize("NFC", _UNSAFE.sub("", segment))
-    name = _shorten(_TRAILING.sub("", visible.strip()))
+    name = _shorten(visible.strip().rstrip(_TRAILING))
     return _shorten(f"_{name}") if _DEVICE.match(name) else name
 
 
@@ -47,7 +48,7 @@ def _shorten(name: str) -> str:
     stem, dot, suffix = name.rpartition(".")
     tail = f"{dot}{suffix}" if stem and len(suffix.encode()) <= 20 else ""
     head = (stem if tail else name).encode()[: MAX_NAME_BYTES - len(tail.encode())]
-    return _TRAILING.sub("", head.decode(errors="ignore")) + tail
+    return head.decode(errors="ignore").rstrip(_TRAILING) + tail
 
 
 def name_of_part(raw: bytes) -> str:
@@ -63,7 +64,9 @@ def name_of_disposition(header: str | None) -> str | None:
         return None
     message = Message()
     message["content-disposition"] = header
-    found = [value for name, value in message.get_params([], "content-disposition") if name == "filename"]
+    # The library's types leave out what it returns for the extended form: (charset, language, value).
+    parameters: list[tuple[str, Any]] = message.get_params([], "content-disposition")
+    found = [value for name, value in parameters if name == "filename"]
     extended = [value for value in found if isinstance(value, tuple)]
     if extended:
         return collapse_rfc2231_value(extended[0])

@@ -16,6 +16,7 @@ from service.web.negotiation import Kind, kind_of
 from service.web.options import FORMATS, LEVELS
 from service.web.pages import render
 from service.web.parts import parts_of
+from service.web.routing import get_and_head
 
 router = APIRouter(tags=["pages"])
 
@@ -52,7 +53,7 @@ At most {max_size} in one request. All limits: {url}/limits  The API: {url}/docs
 """
 
 
-@router.get("/", **documented.FRONT)
+@get_and_head(router, "/", **documented.FRONT)
 async def front(request: Request) -> Response:
     """Return the upload page to a browser, the manual to anything else."""
     parts = parts_of(request)
@@ -87,7 +88,7 @@ DOCS_HEADERS = {
 DOCS_FOLDER = str(files("fastapi_swagger") / "resources")
 
 
-@router.get("/docs", include_in_schema=False)
+@get_and_head(router, "/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """Return the API's page: Swagger UI, its files served from here."""
     return render(request, "docs.html", {}, headers=DOCS_HEADERS)

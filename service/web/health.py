@@ -14,6 +14,7 @@ from service.errors import NOT_HEALTHY, ServiceError
 from service.web import documented
 from service.web.options import FORMATS, LEVELS
 from service.web.parts import Parts, parts_of
+from service.web.routing import get_and_head
 from storage.errors import StorageError
 from storage.job_views import live_workers
 
@@ -23,13 +24,13 @@ WORKER_SILENCE_MILLISECONDS = 15_000
 """A worker gives a sign of life every few seconds; after this it does not count as alive."""
 
 
-@router.get("/livez", **documented.LIVEZ)
+@get_and_head(router, "/livez", **documented.LIVEZ)
 async def livez() -> dict[str, str]:
     """Return ok as long as the process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", **documented.READYZ)
+@get_and_head(router, "/readyz", **documented.READYZ)
 async def readyz(request: Request) -> dict[str, Any]:
     """Return ok if database, files and a worker are there, and the service is not about to stop."""
     parts = parts_of(request)
@@ -54,7 +55,7 @@ def _checks(parts: Parts) -> dict[str, bool]:
     return checks
 
 
-@router.get("/limits", **documented.LIMITS)
+@get_and_head(router, "/limits", **documented.LIMITS)
 async def limits(request: Request) -> dict[str, Any]:
     """Return every number and value a client must know."""
     settings = parts_of(request).settings
@@ -73,7 +74,7 @@ async def limits(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/metrics", **documented.METRICS)
+@get_and_head(router, "/metrics", **documented.METRICS)
 async def metrics(request: Request) -> Response:
     """Return the metrics, to who brings the admin token."""
     parts = parts_of(request)

@@ -15,7 +15,9 @@ from service import commands
 from service.errors import BAD_OPTION, ServiceError
 from service.web import answers, documented
 from service.web.job_document import document
+from service.web.negotiation import kind_of
 from service.web.parts import Parts, parts_of
+from service.web.routing import get_and_head
 from service.web.status_board import Snapshot
 from storage.errors import JobNotFound
 from storage.file_store import is_job_id
@@ -28,14 +30,20 @@ MAX_IDS = 500
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})", re.IGNORECASE)
 
 
-@router.get("/jobs/{job_id}", **documented.GET_JOB)
+@get_and_head(router, "/jobs/{job_id}", **documented.GET_JOB)
 async def get_job(request: Request) -> Response:
     """Return the status; hold the request while nothing has changed, if asked to wait."""
     parts, job_id = parts_of(request), request.path_params["job_id"]
     snapshot = answers.snapshot_of(parts, job_id)
     seconds = _wait_seconds(request, parts)
     if seconds:
-        await parts.watch.wait_until(partial(_has_news, request, parts, [job_id]), seconds=seconds)
+        kind = kind_of(request)
+
+        def has_news() -> bool:
+            now = parts.board.get(job_id)
+            return now is None or answers.has_news(request, kind, now)
+
+        await parts.watch.wait_until(has_news, seconds=seconds)
         snapshot = answers.snapshot_of(parts, job_id)
     response = answers.shown(request, parts, snapshot)
     return _with_preference(response, request, seconds)
@@ -52,14 +60,6 @@ def _wait_seconds(request: Request, parts: Parts) -> float:
     return min(float(found[1]), parts.settings.max_wait_seconds) if found else 0.0
 
 
-def _has_news(request: Request, parts: Parts, job_ids: list[str]) -> bool:
-    """Whether the jobs differ from what the client has; or, if it did not say what it has, whether all have ended."""
-    snapshots = [parts.board.get(job_id) for job_id in job_ids]
-    if "if-none-match" in request.headers:
-        return not answers.is_match(request, _etag_of(snapshots))
-    return all(snapshot is None or snapshot.is_final for snapshot in snapshots)
-
-
 def _etag_of(snapshots: list[Snapshot | None]) -> str:
     tags = ["-" if snapshot is None else snapshot.etag.strip('"') for snapshot in snapshots]
     return f'"{".".join(tags)}"'
@@ -71,7 +71,7 @@ def _with_preference(response: Response, request: Request, seconds: float) -> Re
     return response
 
 
-@router.get("/jobs", **documented.GET_JOBS)
+@get_and_head(router, "/jobs", **documented.GET_JOBS)
 async def get_jobs(
     request: Request,
     ids: Annotated[str | None, Query(max_length=27 * MAX_IDS)] = None,
@@ -97,7 +97,14 @@ async def _several(request: Request, parts: Parts, ids: str) -> Response:
         raise ServiceError(BAD_OPTION, f"ids is a list of 1 to {MAX_IDS} job ids, separated by commas.", option="ids")
     seconds = _wait_seconds(request, parts)
     if seconds:
-        await parts.watch.wait_until(partial(_has_news, request, parts, job_ids), seconds=seconds)
+
+        def has_news() -> bool:
+            snapshots = [parts.board.get(job_id) for job_id in job_ids]
+            if "if-none-match" in request.headers:
+                return not answers.is_match(request, _etag_of(snapshots))
+            return all(snapshot is None or snapshot.is_final for snapshot in snapshots)
+
+        await parts.watch.wait_until(has_news, seconds=seconds)
     snapshots = [parts.board.get(job_id) for job_id in job_ids]
     headers = {"ETag": _etag_of(snapshots), "Cache-Control": "no-cache, private", "Vary": "Prefer"}
     if answers.is_match(request, headers["ETag"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from service.errors import (
@@ -39,6 +41,8 @@ def problem(request: Request, error: ServiceError) -> Response:
     """Return the error in the form the client likes; programs that say nothing get the document."""
     kind = error.kind
     headers = {"Cache-Control": "no-store", "Vary": "Accept", **error.headers}
+    if kind is METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_other_methods(request))
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": kind.title,
@@ -55,6 +59,15 @@ def problem(request: Request, error: ServiceError) -> Response:
             return render(request, "error.html", {"error": body}, status=kind.status, headers=headers)
     content = json.dumps(body, ensure_ascii=False) + "\n"
     return Response(content, kind.status, headers, "application/problem+json")
+
+
+def _other_methods(request: Request) -> list[str]:
+    """Return every method this address takes (RFC 9110, 10.2.1); the framework tells those of one route only."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods - {request.method})
 
 
 class LingeringResponse(Response):
@@ -102,7 +115,7 @@ def install(app: FastAPI) -> None:
         return problem(request, translated(error))
 
     kinds: tuple[type[Exception], ...]
-    kinds = (ServiceError, StorageError, DBAPIError, HTTPException, RequestValidationError)
+    kinds = (ServiceError, StorageError, DBAPIError, sqlite3.Error, HTTPException, RequestValidationError)
     for kind in kinds:
         app.add_exception_handler(kind, answer)
 
@@ -116,8 +129,8 @@ def translated(error: Exception) -> ServiceError:
             return ServiceError(JOB_NOT_FOUND, "No job has this id; it may have been deleted.")
         case StorageFull():
             return ServiceError(STORAGE_FULL, "The disk is full; nothing was kept. Try again later.")
-        case DBAPIError():
-            _log.warning("the job table could not be used: %s", error.orig)
+        case DBAPIError() | sqlite3.Error():
+            _log.warning("the job table could not be used: %s", getattr(error, "orig", error))
             return ServiceError(DATABASE_BUSY, "Try again in a moment.", headers={"Retry-After": "5"})
         case HTTPException():
             return _from_http(error)

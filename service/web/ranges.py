@@ -21,7 +21,12 @@ def requested_range(request: Request, size_bytes: int, etag: str) -> tuple[int, 
         ServiceError: range_not_satisfiable.
     """
     found = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
-    if request.method != "GET" or found is None or not any(found.groups()) or request.headers.get("if-range", etag) != etag:
+    if (
+        request.method != "GET"
+        or found is None
+        or not any(found.groups())
+        or request.headers.get("if-range", etag) != etag
+    ):
         return None
     first, last = found.groups()
     if not first:

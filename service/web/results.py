@@ -21,6 +21,7 @@ from service.web.job_document import is_archived
 from service.web.negotiation import accepts_coding
 from service.web.parts import Parts, parts_of
 from service.web.ranges import requested_range
+from service.web.routing import get_and_head
 from storage.errors import FileMissing
 from storage.file_store import Key
 from storage.job_views import job_sources
@@ -55,8 +56,7 @@ class Download:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@router.head("/jobs/{job_id}/result", **documented.GET_RESULT)
-@router.get("/jobs/{job_id}/result", **documented.GET_RESULT)
+@get_and_head(router, "/jobs/{job_id}/result", **documented.GET_RESULT)
 async def get_result(request: Request, job_id: str) -> Response:
     """Send the result as stored, or transcoded to another format."""
     parts = parts_of(request)
@@ -113,8 +113,7 @@ def _single_stream(name: str) -> Format | None:
     return result_format if result_format in CODECS else None
 
 
-@router.head("/jobs/{job_id}/original", **documented.GET_ORIGINAL)
-@router.get("/jobs/{job_id}/original", **documented.GET_ORIGINAL)
+@get_and_head(router, "/jobs/{job_id}/original", **documented.GET_ORIGINAL)
 async def get_original(request: Request, job_id: str) -> Response:
     """Send the bytes that came in: stored as such, encoded for a client that can undo it, or decoded here."""
     parts = parts_of(request)
