@@ -54,3 +54,5 @@ def configure(*, log_format: str, level: str, context: Callable[[], dict[str, st
     logging.getLogger("uvicorn.access").disabled = True
     for name in ("uvicorn.error", "alembic"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # The form parser warns of what a client sent; that client is told so, and the request's line has its status.
+    logging.getLogger("python_multipart").setLevel(max(logging.ERROR, root.level))
