@@ -40,19 +40,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def ask(
-    url: str,
-    method: str = "GET",
-    *,
-    body: bytes | Iterable[bytes] | None = None,
-    timeout: float = PATIENCE_SECONDS,
-    **headers: str,
-) -> Answer:
+def ask(url: str, method: str = "GET", body: bytes | Iterable[bytes] | None = None, /, **headers: str) -> Answer:
     """Send one request; header names are written with underscores."""
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    with closing(HTTPConnection(parts.netloc, timeout=timeout)) as connection:
+    with closing(HTTPConnection(parts.netloc, timeout=PATIENCE_SECONDS)) as connection:
         connection.request(method, target, body=body, headers=named)
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
@@ -60,7 +53,7 @@ def ask(
 
 def upload(url: str, data: bytes, name: str = "f.bin", *, options: str = "", **headers: str) -> dict[str, Any]:
     """Upload a file and return the job; ``options`` is a query."""
-    answer = ask(f"{url}/uploads/{name}?{options}", "PUT", body=data, **headers)
+    answer = ask(f"{url}/uploads/{name}?{options}", "PUT", data, **headers)
     assert answer.status == 202, answer.body
     job: dict[str, Any] = answer.json
     return job

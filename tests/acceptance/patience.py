@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 30.0
 """Long enough for a busy machine. Where a time is promised, the test names it instead."""
 
 
-def until(ask: Callable[[], T], *, seconds: float = PATIENCE_SECONDS, what: str = "it") -> T:
+def until(ask: Callable[[], T | None], *, seconds: float = PATIENCE_SECONDS, what: str = "it") -> T:
     """Return the first true answer of ``ask``; fail, with its last answer, when the time is over."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):

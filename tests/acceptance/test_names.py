@@ -123,7 +123,7 @@ def test_a_name_never_becomes_a_path_in_the_store(service: ServiceProcess, tmp_p
 
 
 def test_every_download_names_the_file_twice_for_browsers_and_for_curl(service: ServiceProcess) -> None:
-    answer = ask(f"{service.url}/uploads/{quote('报告 1.pdf')}", "PUT", body=DATA)
+    answer = ask(f"{service.url}/uploads/{quote('报告 1.pdf')}", "PUT", DATA)
     succeeded(service.url, answer.json["id"])
 
     headers = ask(f"{service.url}/jobs/{answer.json['id']}/original").headers
