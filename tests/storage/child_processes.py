@@ -6,6 +6,7 @@ import multiprocessing
 import random
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Barrier, Event
 from typing import Any
@@ -61,18 +62,27 @@ def migrate_when_ready(url: str, ready: Event) -> None:
 
 
 def work(url: str, worker_id: str) -> None:
-    """Claim and finish until every job has succeeded; every twentieth first attempt sleeps past its lease."""
+    """Claim and finish in two threads until every job has succeeded.
+
+    Every twentieth first attempt sleeps past its lease, until another attempt has begun, perhaps in the same worker.
+    """
     database = Database(url)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(_work, database, worker_id) for _ in range(2)]:
+            done.result()
+    database.close()
+
+
+def _work(database: Database, worker_id: str) -> None:
     while True:
-        with database.transaction() as connection:
+        with database.transaction(is_durable=False) as connection:
             job = job_attempts.claim(connection, worker_id, lease_milliseconds=LEASE_MILLISECONDS, is_idle=True)
         if job is not None:
             _attempt(database, job)
         elif _all_succeeded(database):
             break
         else:
-            time.sleep(0.005)
-    database.close()
+            time.sleep(0.02)
 
 
 def _all_succeeded(database: Database) -> bool:
@@ -89,11 +99,11 @@ def _attempt(database: Database, job: ClaimedJob) -> None:
         time.sleep(random.uniform(0, 0.02))
         if job.epoch == 1 and job.seq % 20 == 0:
             _sleep_past_the_lease(database, job)
-        with database.transaction() as connection:
+        with database.transaction(is_durable=False) as connection:
             job_attempts.finish(connection, job, result_of(job), ["cd" * 32])
             _note(connection, "accepted", job)
     except StaleAttempt:
-        with database.transaction() as connection:
+        with database.transaction(is_durable=False) as connection:
             _note(connection, "refused", job)
 
 
@@ -103,9 +113,9 @@ def _note(connection: Connection, table: str, job: ClaimedJob) -> None:
 
 def _sleep_past_the_lease(database: Database, job: ClaimedJob) -> None:
     deadline = time.monotonic() + 10
-    holding = select(jobs.c.seq).where(jobs.c.id == job.id, jobs.c.status == "running", jobs.c.epoch == job.epoch)
+    latest = select(jobs.c.seq).where(jobs.c.id == job.id, jobs.c.epoch == job.epoch)
     while time.monotonic() < deadline:
         with database.read() as connection:
-            if connection.execute(holding).one_or_none() is None:
+            if connection.execute(latest).one_or_none() is None:
                 return
-        time.sleep(0.01)
+        time.sleep(0.005)

@@ -169,11 +169,12 @@ def _be_impatient(engine: Engine) -> None:
 
 @pytest.fixture
 def two_on_a_new_file(tmp_path: Path) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection]]:
-    """Two connections to a file that is not in WAL mode; the first holds the file."""
+    """Two connections to a file that is not in WAL mode; the first holds the file, the other is impatient."""
     path = tmp_path / "new.db"
     holder, other = (sqlite3.connect(path, isolation_level=None, check_same_thread=False) for _ in range(2))
     holder.execute("CREATE TABLE notes (body TEXT)")
     holder.execute("BEGIN EXCLUSIVE")
+    other.execute("PRAGMA busy_timeout = 1")
     yield holder, other
     holder.close()
     other.close()
@@ -196,11 +197,8 @@ def test_write_ahead_waits_until_others_let_the_file_go(
 def test_write_ahead_gives_up_when_the_file_stays_locked(
     two_on_a_new_file: tuple[sqlite3.Connection, sqlite3.Connection],
 ) -> None:
-    other = two_on_a_new_file[1]
-    other.execute("PRAGMA busy_timeout = 1")
-
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        write_ahead(other, timeout_milliseconds=30)
+        write_ahead(two_on_a_new_file[1], timeout_milliseconds=30)
 
 
 def test_a_reader_cannot_write(plain: Database) -> None:
