@@ -49,7 +49,10 @@ def _malformed() -> ServiceError:
 
 
 def wants_sha256(header: str | None) -> bool:
-    """Return whether ``Want-Repr-Digest`` asks for SHA-256; a malformed field asks for nothing (RFC 9530, 4)."""
+    """Return whether ``Want-Repr-Digest`` asks for SHA-256; a malformed field asks for nothing (RFC 9530, 4).
+
+    A bare ``sha-256`` counts as a weight of 1.
+    """
     try:
         weight = _member(header or "")
     except ValueError:

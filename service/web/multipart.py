@@ -12,7 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
-from service.web.filenames import name_of_part
+from service.web.filenames import name_of_disposition, name_of_part
 
 MAX_HEADER_BYTES = 64 * 1024
 """Of one header of one part: names of 4,000 characters, percent-encoded, must fit."""
@@ -118,9 +118,8 @@ class FormParser:
         kind, parameters = parse_options_header(self._disposition)
         if kind != b"form-data" or b"name" not in parameters:
             raise ServiceError(BAD_MULTIPART, "A part has no Content-Disposition: form-data; name=….")
-        filename = parameters.get(b"filename")
         name = parameters[b"name"].decode(errors="replace")
-        self._events.append(PartBegins(name, None if filename is None else name_of_part(filename), self._headers))
+        self._events.append(PartBegins(name, _filename(self._disposition, parameters), self._headers))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         # Usually the chunk itself. The parser's own look-behind buffer is written again: what comes from it is copied.
@@ -132,3 +131,14 @@ class FormParser:
 
     def _on_end(self) -> None:
         self._has_ended = True
+
+
+def _filename(disposition: bytes, parameters: Mapping[bytes, bytes]) -> str | None:
+    """Return a part's file name, None if it has none.
+
+    RFC 7578 (4.2) forbids ``filename*``; .NET and older libraries send it all the same, beside a mangled ``filename``.
+    """
+    if b"filename*" in disposition.lower():
+        return name_of_disposition(disposition.decode("latin-1"))
+    filename = parameters.get(b"filename")
+    return None if filename is None else name_of_part(filename)

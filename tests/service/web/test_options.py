@@ -1,0 +1,103 @@
+"""Options mean the same on every door, and what means nothing is refused with what would."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.errors import BAD_OPTION, ONE_FILE_ONLY, UNKNOWN_OPTION, ServiceError
+from service.web.options import ARCHIVES, FORMATS, LEVELS, NAMES, Options, check_count, check_names, read_options
+
+WEEK = 7 * 86400
+
+
+def refusal_of(values: dict[str, str], *, max_ttl_seconds: int = WEEK) -> ServiceError:
+    with pytest.raises(ServiceError) as caught:
+        read_options(values, max_ttl_seconds=max_ttl_seconds)
+    return caught.value
+
+
+def test_nothing_said_is_auto_and_balanced_for_as_long_as_the_server_keeps() -> None:
+    assert read_options({}, max_ttl_seconds=1) == Options("auto", "balanced", None)
+
+
+def test_an_empty_value_says_nothing() -> None:
+    # What a browser sends for a field left alone.
+    assert read_options({"format": "", "level": "", "expires": ""}, max_ttl_seconds=1) == Options()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_can_be_asked_for(name: str) -> None:
+    assert read_options({"format": name}, max_ttl_seconds=1).format == name
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_every_level_can_be_asked_for(name: str) -> None:
+    assert read_options({"level": name}, max_ttl_seconds=1).level == name
+
+
+@pytest.mark.parametrize(("option", "allowed"), [("format", FORMATS), ("level", LEVELS)])
+@pytest.mark.parametrize("value", ["lzma", "ZSTD", " zstd", "balanced\n", "x" * 5000])
+def test_another_value_is_refused_with_all_that_are_allowed(option: str, allowed: tuple[str, ...], value: str) -> None:
+    refusal = refusal_of({option: value})
+
+    assert refusal.kind is BAD_OPTION
+    assert refusal.members == {"option": option, "allowed": list(allowed)}
+    assert all(name in refusal.detail for name in allowed)
+    assert len(refusal.detail) < 300
+
+
+@pytest.mark.parametrize(
+    ("expires", "seconds"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("12h", 43200), ("7d", WEEK), ("1w", WEEK), (" 2 H ", 7200)],
+)
+def test_a_time_to_keep_is_read(expires: str, seconds: int) -> None:
+    assert read_options({"expires": expires}, max_ttl_seconds=WEEK).ttl_seconds == seconds
+
+
+@pytest.mark.parametrize("expires", ["0", "0s", "-1", "8d", "1y", "forever", "1.5h", "1h30m", "٣h", "9" * 40, "h"])
+def test_another_time_to_keep_is_refused_with_the_longest(expires: str) -> None:
+    refusal = refusal_of({"expires": expires})
+
+    assert refusal.kind is BAD_OPTION
+    assert refusal.members == {"option": "expires", "max_seconds": WEEK}
+
+
+def test_the_longest_time_to_keep_is_allowed_and_a_second_more_is_not() -> None:
+    assert read_options({"expires": "100"}, max_ttl_seconds=100).ttl_seconds == 100
+    assert refusal_of({"expires": "101"}, max_ttl_seconds=100).kind is BAD_OPTION
+
+
+def test_all_names_are_known() -> None:
+    check_names(NAMES)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("fromat", "'format'"), ("Level", "'level'"), ("file_name", "'filename'")])
+def test_a_misspelt_name_is_refused_with_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(ServiceError, match=f"Did you mean {hint}") as caught:
+        check_names(["level", name])
+
+    assert caught.value.kind is UNKNOWN_OPTION
+    assert caught.value.members == {"option": name}
+
+
+def test_a_name_like_none_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ServiceError, match="There are: format, level, expires, filename") as caught:
+        check_names(["z" * 5000])
+
+    assert len(caught.value.members["option"]) == 100
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"auto", *ARCHIVES}))
+def test_several_files_do_not_fit_a_format_of_one(name: str) -> None:
+    check_count(name, 1)
+
+    with pytest.raises(ServiceError) as caught:
+        check_count(name, 2)
+    assert caught.value.kind is ONE_FILE_ONLY
+    assert caught.value.members["allowed"] == ["zip", "tar.zst", "tar.gz"]
+
+
+@pytest.mark.parametrize("name", ["auto", *ARCHIVES])
+def test_archives_take_any_number(name: str) -> None:
+    check_count(name, 1)
+    check_count(name, 1000)
