@@ -60,11 +60,10 @@ def test_a_new_job_is_queued_with_all_it_was_given(database: Database) -> None:
     source = new_source(name="big.log", size_bytes=5, sha256="12" * 32, media_type="text/plain")
     job = new_job(sources=(source,), name="big.log", format="zstd", level="small", max_attempts=7)
     before = now(database)
-    seq = act(database, lambda connection: job_table.insert_job(connection, job))
+    made = act(database, lambda connection: job_table.insert_job(connection, job))
     row = row_of(database, job.id)
 
     given = {
-        "seq": seq,
         "owner_id": None,
         "manage_key_digest": DIGEST,
         "status": "queued",
@@ -85,6 +84,7 @@ def test_a_new_job_is_queued_with_all_it_was_given(database: Database) -> None:
         "bytes_done": 0,
         "stored_as_is": False,
     }
+    assert made == row
     assert given.items() <= row.items()
     assert before <= row["created_at"] == row["run_at"] <= now(database)
     assert {row[name] for name in ("started_at", "finished_at", "expires_at", "lease_owner", "error_code")} == {None}
