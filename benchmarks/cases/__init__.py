@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.cases import large, parallel, poller, scale, small, status
+from benchmarks.cases import large, parallel, pipeline, poller, scale, small, status
 from benchmarks.plan import Context
 from benchmarks.report import Table
 
@@ -10,6 +10,7 @@ CASES: dict[str, Callable[[Context], Table]] = {
     "large": large.run,
     "parallel": parallel.run,
     "small": small.run,
+    "pipeline": pipeline.run,
     "status": status.run,
     "poller": poller.run,
     "scale": scale.run,
