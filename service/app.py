@@ -38,7 +38,7 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     app.mount("/docs/assets", StaticFiles(directory=front.DOCS_FOLDER), name="docs-assets")
     # One flat list, tried in turn, the busy rooms first. ``include_router`` would nest them: 0.1 ms a request.
-    for room in (uploads, jobs, results, front, health):
+    for room in (jobs, uploads, results, front, health):
         app.router.routes.extend(room.router.routes)
     app.add_middleware(RequestScope, metrics=parts.metrics)
     documented.complete(app)

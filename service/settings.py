@@ -14,6 +14,8 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from storage.database import sqlite_url
+
 PREFIX = "VACPACK_"
 _GIB = 1024**3
 _DAY = 24 * 3600
@@ -108,7 +110,7 @@ class Settings(BaseSettings):
         folder = self.data_dir.absolute()
         derived = {
             "data_dir": folder,
-            "database_url": self.database_url or f"sqlite:///{folder / 'vacpack.db'}",
+            "database_url": self.database_url or sqlite_url(folder / "vacpack.db"),
             "files_url": self.files_url or (folder / "files").as_uri(),
             "worker_jobs": self.worker_jobs or os.cpu_count() or 1,
         }

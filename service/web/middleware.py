@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from contextvars import ContextVar
@@ -10,7 +11,6 @@ from itertools import count
 from secrets import token_hex
 from urllib.parse import urlsplit
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import CROSS_SITE, INTERNAL_ERROR, ErrorKind
@@ -21,7 +21,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CHANGING = frozenset({"POST", "PUT", "DELETE", "PATCH"})
-_log = structlog.stdlib.get_logger("vacpack.http")
+_log = logging.getLogger("vacpack.http")
 
 
 class RequestScope:
@@ -57,7 +57,7 @@ class RequestScope:
             else:
                 await self._app(scope, receive, send_on)
         except Exception:
-            _log.exception("request failed", method=scope["method"], path=scope["path"])
+            _log.exception("request failed", extra={"method": scope["method"], "path": scope["path"]})
             if not status:
                 await _answer(send_on, INTERNAL_ERROR, "It has been logged under the request's id.")
         finally:
@@ -66,10 +66,10 @@ class RequestScope:
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"]
         self._metrics.requests.labels(method if method in _METHODS else "other", status).inc()
-        level = "info" if method in _CHANGING or status >= 500 else "debug"
-        getattr(_log, level)(
-            "request", method=method, path=scope["path"], status=status, milliseconds=round(1000 * seconds, 1)
-        )
+        level = logging.INFO if method in _CHANGING or status >= 500 else logging.DEBUG
+        if _log.isEnabledFor(level):
+            facts = {"method": method, "path": scope["path"], "status": status}
+            _log.log(level, "request", extra={**facts, "milliseconds": round(1000 * seconds, 1)})
 
 
 _METHODS = _CHANGING | {"GET", "HEAD", "OPTIONS"}
