@@ -96,7 +96,7 @@ class ZstdCodec:
     coding: str | None = "zstd"
     # MB/s on two cores and ratio of the mix in docs/codecs.md: 3: 330, 2.54; 9: 70, 2.67; 19: 4, 2.81.
     # Levels from 20 on ask for windows of 32 MiB and more.
-    # MB/s on two cores and ratio of the mix in docs/codecs.md: 3: 330, 2.54; 9: 60, 2.67; 19: 4, 2.8.
+    # Ratio of the mix in docs/codecs.md: 2.41, 2.53, 2.66; two threads of an idle machine reach 330, 60 and 4 MB/s.
     # Levels from 20 on ask for windows of 32 MiB and more.
     levels: Mapping[Level, int] = {Level.FAST: 3, Level.BALANCED: 9, Level.SMALL: 19}
     # What one of the library's threads compresses at a time. Its own choice is 8 and 16 MiB. At 9, 4 MiB takes 57 MiB
@@ -147,9 +147,9 @@ class GzipCodec:
     suffix = ".gz"
     media_type = "application/gzip"
     coding: str | None = "gzip"
-    # On two cores beside `pigz -p2 -6` at 1.0 (ADR 0001): isal 2 in pieces 9 times the speed, 5 % larger; libdeflate 6
-    # in members 2.3 times, 0.3 % smaller. libdeflate 10 is 4 % smaller than that at a sixth of its speed; 12 takes
-    # twice as long again for the last 0.4 %.
+    # Beside `pigz -p2 -6` on the mix in docs/codecs.md (ADR 0001): isal 2 in pieces packs 13 times as much per CPU
+    # second, 6 % larger; libdeflate 6 in members 3.1 times, 0.1 % smaller; libdeflate 10 a quarter, 2.2 % smaller.
+    # libdeflate 12 takes twice as long as 10 for another 0.4 %.
     fast_engine = Engine("isal", 2)
     member_levels: Mapping[Level, int] = {Level.BALANCED: 6, Level.SMALL: 10}
     # Between 1 and 8 MiB the ratio moves by 0.02 % (small: 0.2 %). The larger a member, the more results are a single
