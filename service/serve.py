@@ -24,6 +24,9 @@ from service.web.middleware import request_id
 KEEP_ALIVE_SECONDS = 65
 """Longer than the usual 60 s of proxies, so that it is never us who closes a connection they are about to use."""
 
+CLEAN_UP_SECONDS = 1.0
+"""For requests that were cut off, to remove what they received."""
+
 _log = structlog.stdlib.get_logger("vacpack.serve")
 
 
@@ -73,7 +76,7 @@ def serve(settings: Settings) -> None:
         wiring.prepare(settings)
         service = wiring.Service(settings)
         service.sweep_at_start()
-        app = create_app(service.parts, lambda: _life(service))
+        app = create_app(service.parts, lambda: _life(service, server.server_state.tasks))
         config = uvicorn.Config(
             app,
             host=settings.host,
@@ -87,7 +90,8 @@ def serve(settings: Settings) -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds - 1)),
         )
-        Server(config, on_stop=service.begin_stop, on_start=_tell(settings)).run()
+        server = Server(config, on_stop=service.begin_stop, on_start=_tell(settings))
+        server.run()
 
 
 def _tell(settings: Settings) -> Callable[[str], None]:
@@ -103,9 +107,13 @@ def _context() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _life(service: wiring.Service) -> AsyncIterator[None]:
+async def _life(service: wiring.Service, requests: set[asyncio.Task[None]]) -> AsyncIterator[None]:
     await service.start()
     try:
         yield
     finally:
+        # uvicorn cancels what is left of the requests when the grace is over, and does not wait until they have removed
+        # what they received: for that they need the parts.
+        if requests:
+            await asyncio.wait(requests, timeout=CLEAN_UP_SECONDS)
         await service.stop()

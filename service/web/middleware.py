@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import CROSS_SITE, INTERNAL_ERROR, ErrorKind
+from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, ErrorKind
 from service.web.metrics import HttpMetrics
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -56,10 +57,10 @@ class RequestScope:
                 await _answer(send_on, CROSS_SITE, "Open the service's own page and send it from there.")
             else:
                 await self._app(scope, receive, send_on)
-        except Exception:
-            _log.exception("request failed", extra={"method": scope["method"], "path": scope["path"]})
+        except (Exception, asyncio.CancelledError) as error:
+            kind, detail = _broken_off(scope, error)
             if not status:
-                await _answer(send_on, INTERNAL_ERROR, "It has been logged under the request's id.")
+                await _answer(send_on, kind, detail)
         finally:
             self._tell(scope, status, time.monotonic() - began)
 
@@ -92,6 +93,17 @@ def _host_of(origin: bytes) -> bytes | None:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return None
+
+
+def _broken_off(scope: Scope, error: BaseException) -> tuple[ErrorKind, str]:
+    """Log what ended a request; return what to tell its client."""
+    facts = {"method": scope["method"], "path": scope["path"]}
+    if isinstance(error, asyncio.CancelledError):
+        # The grace of a shutdown is over. Raised on, it would be logged as a fault of the program.
+        _log.warning("request cut off", extra=facts)
+        return SHUTTING_DOWN, "The service stops now; nothing was kept. Send it again."
+    _log.error("request failed", extra=facts, exc_info=error)
+    return INTERNAL_ERROR, "It has been logged under the request's id."
 
 
 async def _answer(send: Send, kind: ErrorKind, detail: str) -> None:
