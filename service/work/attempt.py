@@ -7,6 +7,7 @@ call ``stop``. Single attributes are read and written whole in Python, so no loc
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 
@@ -38,11 +39,13 @@ class Released(AttemptStopped):
 class Attempt:
     """Progress and stop orders of one attempt at ``bytes_total`` bytes of sources.
 
-    ``threads`` is how many the codec may use.
+    ``threads`` is how many the codec may use. ``stirred`` is set when the attempt is stopped; whoever waits for the
+    computing to end may set it too, to wait for both at once.
     """
 
     def __init__(self, bytes_total: int, *, threads: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self.threads = threads
+        self.stirred = threading.Event()
         self._bytes_total = bytes_total
         self._clock = clock
         self._stopped: type[AttemptStopped] | None = None
@@ -74,6 +77,7 @@ class Attempt:
     def stop(self, reason: type[AttemptStopped]) -> None:
         """Have the next ``check`` raise ``reason``, unless another came first."""
         self._stopped = self._stopped or reason
+        self.stirred.set()
 
     def progress(self) -> Progress:
         """Return how far it is, with the rate smoothed over the calls of this. For one thread only."""

@@ -57,7 +57,7 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
     pauses = RetryPauses(settings.retry_pause_seconds, settings.retry_pause_max_seconds)
     processor = Processor(database, Tools(store, codecs, ARCHIVES), pauses, compute=compute)
     worker = Worker(worker_id, database, settings, processor.process)
-    sweeps = SweepLoops(Sweeper(database, store, LifeLocks(Path(settings.locks_dir)), settings), settings)
+    sweeps = SweepLoops(Sweeper(database, store, LifeLocks(Path(settings.locks_dir)), settings), settings, worker.wake)
     worker.start()
     threading.Thread(target=_listen, args=(worker,), name="parent", daemon=True).start()
     sweeps.start()

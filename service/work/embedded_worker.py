@@ -67,10 +67,9 @@ class EmbeddedWorker:
 
     async def ready(self) -> int:
         """Wait until a child works; return its process id."""
-        while True:
+        while (child := self._child) is None or not self._ready.is_set():
             await self._ready.wait()
-            if self._child is not None:
-                return self._child.process.pid
+        return child.process.pid
 
     def wake(self) -> None:
         """As ``Dispatcher.wake``; from any thread."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 
 _NAME = re.compile(r"([a-z2-7]{26})\.lock")
@@ -59,25 +58,28 @@ class LifeLocks:
     def dead(self) -> list[str]:
         """Return the ids of workers that ended without ``LifeLock.end``."""
         names = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
-        return [name[1] for name in names if name and self._is_dead(name[1])]
+        return [name[1] for name in names if name and self._is_free(name[1], then_remove=False)]
 
     def forget(self, worker_id: str) -> None:
-        """Remove the file of a dead worker."""
-        self._path(worker_id).unlink(missing_ok=True)
+        """Remove the file of a dead worker; that of a worker that is just beginning is left."""
+        self._is_free(worker_id, then_remove=True)
 
-    def _is_dead(self, worker_id: str) -> bool:
-        with suppress(FileNotFoundError):
+    def _is_free(self, worker_id: str, *, then_remove: bool) -> bool:
+        try:
             fd = os.open(self._path(worker_id), _OPEN)
-            try:
-                # Shared, so that two who look at the same time both see it free.
-                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            else:
-                return True
-            finally:
-                os.close(fd)
-        return False
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared where it is only a question, so that two who ask at the same time both see it free.
+            fcntl.flock(fd, (fcntl.LOCK_EX if then_remove else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            if then_remove:
+                self._path(worker_id).unlink(missing_ok=True)
+        except BlockingIOError:
+            return False
+        else:
+            return True
+        finally:
+            os.close(fd)
 
     def _path(self, worker_id: str) -> Path:
         return self._folder / f"{worker_id}.lock"

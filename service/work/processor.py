@@ -14,9 +14,9 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from service.work.attempt import Attempt, Cancelled, Fenced, Released
-from service.work.database_retry import persist
 from service.failures import FAILURES, AttemptFailed, failure_of
+from service.work.attempt import Attempt, AttemptStopped, Cancelled, Fenced, Released
+from service.work.database_retry import persist
 from service.work.result_maker import Made, Tools, make_result
 from storage.database import Database
 from storage.errors import StaleAttempt, StorageError
@@ -31,12 +31,15 @@ _log = logging.getLogger(__name__)
 class Compute(Protocol):
     """Where the heavy part runs."""
 
-    def __call__(self, function: Callable[[], T], /) -> T:
-        """Run ``function``, wait for it, and return or raise what it does."""
+    def __call__(self, function: Callable[[], T], attempt: Attempt, /) -> T:
+        """Run ``function``, wait for it, and return or raise what it does.
+
+        May raise ``AttemptStopped`` before ``function`` has noticed that the attempt was stopped.
+        """
         ...
 
 
-def in_this_thread(function: Callable[[], T], /) -> T:
+def in_this_thread(function: Callable[[], T], _: Attempt, /) -> T:
     """Run ``function`` here and now: the plain ``Compute``."""
     return function()
 
@@ -74,7 +77,7 @@ class Processor:
         The files of the sources are deleted when it has succeeded, the attempt's own output in every other case.
         """
         try:
-            self._finish(job, self._compute(lambda: make_result(self._tools, job, attempt)))
+            self._finish(job, self._compute(lambda: self._make(job, attempt), attempt))
         except (Cancelled, StaleAttempt):
             self._leave(job, lambda connection: confirm_cancel(connection, job))
         except Fenced:
@@ -83,6 +86,14 @@ class Processor:
             self._leave(job, lambda connection: release(connection, job))
         except Exception as error:
             self._fail(job, error)
+
+    def _make(self, job: ClaimedJob, attempt: Attempt) -> Made:
+        try:
+            return make_result(self._tools, job, attempt)
+        except AttemptStopped:
+            # ``process`` may have gone on already, and removed what there was before this stored its result.
+            self._discard([result_key(job.id, job.epoch)])
+            raise
 
     def _finish(self, job: ClaimedJob, made: Made) -> None:
         tries = 0

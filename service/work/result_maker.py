@@ -6,7 +6,7 @@ are read back by ``result_proof`` before this returns.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from service.archive import Archive, Member
@@ -54,7 +54,7 @@ def make_result(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
         AttemptStopped: as ``Attempt.check``.
         CodecError, StorageFull, StorageFailed, OSError, MemoryError: what they say.
     """
-    if len(job.sources) > 1:
+    if len(job.sources) > 1 or job.format in tools.archives:
         return _make_archive(tools, job, attempt)
     if job.format == AUTO:
         return _make_smallest(tools, job, attempt)
@@ -108,8 +108,9 @@ def _compress(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format) -
 
     def chunks() -> Generator[Chunk]:
         attempt.enter("compressing")
-        yield from tools.codecs[target].compress(
-            reader, level=Level(job.level), threads=attempt.threads, size_bytes=source.size_bytes
+        codec, level = tools.codecs[target], Level(job.level)
+        yield from _checked(
+            codec.compress(reader, level=level, threads=attempt.threads, size_bytes=source.size_bytes), attempt
         )
         attempt.enter("storing", bytes_done=job.size_bytes)
 
@@ -159,5 +160,13 @@ def _make_archive(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
 
 def _packed(archive: Archive, job: ClaimedJob, members: list[Member], attempt: Attempt) -> Generator[Chunk]:
     attempt.enter("compressing")
-    yield from archive.pack(members, level=Level(job.level), threads=attempt.threads)
+    yield from _checked(archive.pack(members, level=Level(job.level), threads=attempt.threads), attempt)
     attempt.enter("storing", bytes_done=job.size_bytes)
+
+
+def _checked(chunks: Iterator[Chunk], attempt: Attempt) -> Generator[Chunk]:
+    """Pass chunks on as long as the attempt may go on; slow levels yield empty ones just for that."""
+    for chunk in chunks:
+        attempt.check()
+        if chunk:
+            yield chunk

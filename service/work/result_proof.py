@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from service.archive import Archive
 from service.codec import Codec, CodecError
-from service.work.attempt import Attempt
 from service.failures import AttemptFailed
+from service.work.attempt import Attempt
 from service.work.source_reader import READ_BYTES
 
 

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from service.work.attempt import Attempt
 from service.failures import AttemptFailed
+from service.work.attempt import Attempt
 from storage.errors import FileMissing
 from storage.file_store import FileStore
 from storage.job_attempts import ClaimedSource

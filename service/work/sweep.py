@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -136,12 +136,6 @@ class Sweeper:
             keys = unnamed(connection, files)
         self._store.delete(keys)
         return len(keys)
-
-
-def sweep_once(sweeper: Sweeper, *, source_grace_seconds: float) -> SweepCounts:
-    """Do every duty once; return what they found to do."""
-    rows, files = sweeper.rows(), sweeper.files(source_grace_seconds=source_grace_seconds)
-    return replace(rows, dead_parts=files.dead_parts, orphans=files.orphans)
 
 
 def _batches(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from service.work.loop import Loop
 from service.work.sweep import Sweeper
 from service.work.work_settings import WorkSettings
@@ -16,10 +18,16 @@ FILES_SECONDS = 600.0
 class SweepLoops:
     """Three rhythms: dead workers every second, leases and expiry every few, stored files now and every ten minutes."""
 
-    def __init__(self, sweeper: Sweeper, settings: WorkSettings) -> None:
+    def __init__(self, sweeper: Sweeper, settings: WorkSettings, on_rescue: Callable[[], None]) -> None:
+        """``on_rescue`` is called when jobs were queued again."""
         grace = settings.orphan_grace_seconds
+
+        def rescue() -> None:
+            if sweeper.rescue_dead():
+                on_rescue()
+
         self._loops = (
-            Loop("rescuing", sweeper.rescue_dead, pause_seconds=RESCUE_SECONDS),
+            Loop("rescuing", rescue, pause_seconds=RESCUE_SECONDS),
             Loop("sweeping", sweeper.rows, pause_seconds=settings.sweep_seconds),
             Loop("sweeping files", lambda: sweeper.files(source_grace_seconds=grace), pause_seconds=FILES_SECONDS),
         )

@@ -19,11 +19,18 @@ from storage import job_table
 from storage.database import Database
 from storage.file_store import FileStore, Key, new_source_key
 from storage.local_files import LocalFiles
+from tests.service.payloads import text
 from tests.storage import job_builder
 from tests.storage.job_builder import Row, act, new_source, row_of
 
 PATIENCE_SECONDS = 20.0
 WORKER = "w" * 26
+SOURCE_FIELDS = ("key", "sha256", "media_type", "size_bytes")
+
+
+def gated(gate: Path) -> bytes:
+    """Return a file that ``misbehaving_child`` works on until ``gate`` exists."""
+    return b"GATE %s\n" % str(gate).encode() + text(100_000)
 
 
 def sha256(content: bytes) -> str:
@@ -58,13 +65,13 @@ class Bench:
         return part.key
 
     def submit(self, *contents: bytes, names: tuple[str, ...] = ("a.log",), **changes: Any) -> str:
-        """Queue a job of these files, fast unless said otherwise; return its id."""
-        assert len(contents) == len(names)
-        sources = tuple(
-            new_source(key=self.keep(content), name=name, size_bytes=len(content))
-            for content, name in zip(contents, names, strict=True)
-        )
-        return job_builder.submit(self.database, **{"level": "fast", "sources": sources, **changes})
+        """Queue a job of these files, fast unless said otherwise; return its id. ``changes`` are to sources or job."""
+        of_source = {name: changes.pop(name) for name in SOURCE_FIELDS if name in changes}
+        sources = []
+        for content, name in zip(contents, names, strict=True):
+            fields: Row = {"key": self.keep(content), "name": name, "size_bytes": len(content)}
+            sources.append(new_source(**fields | of_source))
+        return job_builder.submit(self.database, **{"level": "fast", "sources": tuple(sources), **changes})
 
     def claim(self) -> tuple[Any, Attempt]:
         """Claim what is next."""
@@ -100,7 +107,7 @@ class Bench:
         with self.store.open(Key(key)) as file:
             return file.read()
 
-    def keys(self) -> set[str]:
+    def stored_keys(self) -> set[str]:
         """Return the keys of all stored files."""
         return {file.key for file in self.store.files()}
 

@@ -1,0 +1,46 @@
+"""A worker process whose zstd does what the first bytes of a file tell it to. Started in place of the real child.
+
+``POISON`` kills the process. ``GATE`` and a path on the first line: it waits until that file exists.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from service.codec import CODECS, Chunk, Format, Level, ZstdCodec
+from service.work.child import main
+
+POISON = b"POISON"
+GATE = b"GATE "
+
+
+class ObedientCodec(ZstdCodec):
+    """Zstd that obeys."""
+
+    def compress(
+        self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
+    ) -> Iterator[Chunk]:
+        head, rest = _peek(chunks)
+        if head.startswith(POISON):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if head.startswith(GATE):
+            gate = Path(head[len(GATE) :].split(b"\n")[0].decode())
+            while not gate.exists():
+                time.sleep(0.02)
+                yield b""
+        yield from super().compress(rest, level=level, threads=threads, size_bytes=size_bytes)
+
+
+def _peek(chunks: Iterable[Chunk]) -> tuple[bytes, Iterator[Chunk]]:
+    rest = iter(chunks)
+    first = next(rest)
+    return bytes(first), chain([first], rest)
+
+
+if __name__ == "__main__":
+    main(codecs={**CODECS, Format.ZSTD: ObedientCodec()})

@@ -1,0 +1,88 @@
+"""Progress out, stop orders in."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.work.attempt import Attempt, Cancelled, Fenced, Released
+from storage.job_attempts import Progress
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_progress_tells_phase_bytes_and_a_smoothed_rate() -> None:
+    clock = Clock()
+    attempt = Attempt(10_000, clock=clock)
+    assert attempt.progress() == Progress("starting", 0, None)
+
+    attempt.enter("compressing")
+    assert attempt.progress() == Progress("compressing", 0, None)
+    clock.now += 1
+    attempt.advance(1000)
+    assert attempt.progress() == Progress("compressing", 1000, 1000)
+    clock.now += 1
+    attempt.advance(3000)
+    rate = attempt.progress().bytes_per_second
+
+    assert rate is not None
+    assert 1000 < rate < 3000
+
+
+def test_a_steady_rate_is_told_as_it_is_and_a_new_phase_begins_without_one() -> None:
+    clock = Clock()
+    attempt = Attempt(10_000, clock=clock)
+    attempt.enter("compressing")
+    for _ in range(5):
+        attempt.advance(500)
+        clock.now += 0.5
+        attempt.progress()
+    assert attempt.progress() == Progress("compressing", 2500, 1000)
+
+    attempt.enter("verifying")
+
+    assert attempt.progress() == Progress("verifying", 0, None)
+
+
+def test_progress_never_passes_the_size_of_the_source() -> None:
+    attempt = Attempt(10)
+    attempt.advance(25)
+
+    assert attempt.progress().bytes_done == 10
+
+
+def test_the_first_order_to_stop_is_the_one_that_counts() -> None:
+    attempt = Attempt(10)
+    attempt.check()
+    attempt.stop(Cancelled)
+    attempt.stop(Released)
+
+    with pytest.raises(Cancelled):
+        attempt.check()
+    with pytest.raises(Cancelled):
+        attempt.advance(1)
+    with pytest.raises(Cancelled):
+        attempt.enter("verifying")
+    assert not issubclass(Fenced, Cancelled)
+
+
+def test_the_guess_whether_it_ends_in_time_goes_by_the_rate() -> None:
+    clock = Clock()
+    attempt = Attempt(10_000, clock=clock)
+    attempt.enter("compressing")
+    attempt.progress()
+    assert attempt.may_end_within(0.1)
+
+    clock.now += 1
+    attempt.advance(1000)
+    attempt.progress()
+
+    assert attempt.may_end_within(12)
+    assert not attempt.may_end_within(11)

@@ -1,0 +1,182 @@
+"""Each duty of the sweep, over a real database and real files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.work.life_lock import LifeLocks
+from service.work.sweep import SweepCounts, Sweeper
+from storage import job_views, worker_table
+from storage.errors import StorageFailed
+from storage.file_store import Key, new_source_key, random_id, result_key
+from tests.service.payloads import text
+from tests.service.work.bench import Bench
+from tests.storage import job_builder
+from tests.storage.job_builder import HOUR, act, attempts_of, change_row
+
+
+@pytest.fixture
+def locks(bench: Bench) -> LifeLocks:
+    return LifeLocks(Path(bench.settings.locks_dir))
+
+
+@pytest.fixture
+def sweeper(bench: Bench, locks: LifeLocks) -> Sweeper:
+    return Sweeper(bench.database, bench.store, locks, bench.settings)
+
+
+def keep_under(bench: Bench, key: Key) -> None:
+    part = bench.store.create(key)
+    part.write([b"left behind"])
+    part.commit()
+
+
+def enter(bench: Bench, worker_id: str) -> None:
+    act(bench.database, lambda c: worker_table.register(c, worker_id, host="here", pid=1, capacity=2))
+
+
+def workers(bench: Bench) -> int:
+    return act(bench.database, lambda c: job_views.live_workers(c, within_milliseconds=10**15))
+
+
+def test_jobs_of_a_worker_that_died_with_its_supervisor_are_queued_again_and_nobody_is_blamed(
+    bench: Bench, locks: LifeLocks, sweeper: Sweeper
+) -> None:
+    dead, alive = random_id(), random_id()
+    os.close(locks.take(dead).fd)
+    living = locks.take(alive)
+    for worker_id in (dead, alive):
+        enter(bench, worker_id)
+    lost = bench.submit(text(1000))
+    job = job_builder.claim(bench.database, dead)
+    assert job is not None
+    keep_under(bench, result_key(job.id, job.epoch))
+    held = bench.submit(text(1000))
+    job_builder.claim(bench.database, alive)
+
+    assert sweeper.rescue_dead() == 1
+
+    row = bench.row(lost)
+    assert (row["status"], row["attempts"], row["losses"], row["is_isolated"]) == ("queued", 0, 0, False)
+    assert [attempt["outcome"] for attempt in attempts_of(bench.database, lost)] == ["interrupted"]
+    assert bench.status(held) == "running"
+    assert all(key.startswith("s-") for key in bench.stored_keys())
+    assert workers(bench) == 1
+    assert sweeper.rescue_dead() == 0
+    living.end()
+
+
+def test_a_job_whose_lease_is_over_is_queued_again(bench: Bench, sweeper: Sweeper) -> None:
+    job_id = bench.submit(text(1000))
+    job_builder.claim(bench.database, lease=-1)
+
+    assert sweeper.rescue_lapsed() == 1
+
+    assert (bench.status(job_id), bench.row(job_id)["error_code"]) == ("queued", "worker_stalled")
+
+
+def test_expired_jobs_lose_their_files_and_pruned_ones_their_rows(bench: Bench, sweeper: Sweeper) -> None:
+    kept = bench.submit(text(1000), ttl_milliseconds=HOUR)
+    bench.run()
+    gone = bench.submit(text(1000), ttl_milliseconds=0)
+    bench.run()
+
+    assert sweeper.rows() == SweepCounts(expired_files=1)
+
+    assert bench.status(gone) == "expired"
+    assert bench.stored_keys() == {bench.row(kept)["result_key"]}
+    change_row(bench.database, gone, expires_at=1)
+    assert sweeper.rows() == SweepCounts(pruned=1)
+    assert job_builder.find_row(bench.database, gone) is None
+    assert sweeper.rows() == SweepCounts()
+
+
+def test_expiry_goes_on_over_several_batches(bench: Bench, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.work.sweep.BATCH", 2)
+    for _ in range(5):
+        bench.submit(b"x", ttl_milliseconds=0)
+        bench.run()
+
+    assert sweeper.expire() == 5
+    assert bench.stored_keys() == set()
+
+
+def test_workers_that_were_silent_for_an_hour_are_forgotten(bench: Bench, sweeper: Sweeper) -> None:
+    enter(bench, random_id())
+    assert sweeper.forget_silent_workers() == 0
+
+    act(bench.database, lambda c: c.exec_driver_sql("UPDATE workers SET heartbeat_at = 0"))
+
+    assert sweeper.forget_silent_workers() == 1
+    assert workers(bench) == 0
+
+
+def test_files_that_no_row_names_are_removed_and_all_others_kept(bench: Bench, sweeper: Sweeper) -> None:
+    queued = bench.submit(text(1000))
+    running = bench.submit(text(1000))
+    change_row(bench.database, queued, run_at=2**50)
+    job, _ = bench.claim()
+    assert job.id == running
+    named = bench.stored_keys() | {result_key(job.id, job.epoch)}
+    keep_under(bench, result_key(job.id, job.epoch))
+    keep_under(bench, result_key(job.id, job.epoch + 1))
+    keep_under(bench, result_key(queued, 1))
+    keep_under(bench, result_key(random_id(), 1))
+    fresh = new_source_key()
+    keep_under(bench, fresh)
+
+    assert sweeper.files(source_grace_seconds=60) == SweepCounts(orphans=3)
+    assert bench.stored_keys() == named | {fresh}
+
+    assert sweeper.files(source_grace_seconds=0) == SweepCounts(orphans=1)
+    assert bench.stored_keys() == named
+
+
+def test_a_source_is_an_orphan_once_its_grace_is_over(bench: Bench, sweeper: Sweeper) -> None:
+    key = bench.keep(b"abandoned")
+    path = Path(bench.settings.files_dir) / key
+    os.utime(path, (path.stat().st_mtime - 61,) * 2)
+
+    assert sweeper.remove_orphans(source_grace_seconds=60) == 1
+
+
+def test_many_orphans_are_looked_up_in_batches(bench: Bench, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.work.sweep.BATCH", 2)
+    for _ in range(5):
+        bench.keep(b"x")
+
+    assert sweeper.remove_orphans(source_grace_seconds=0) == 5
+
+
+def test_parts_of_dead_writers_are_removed(bench: Bench, sweeper: Sweeper) -> None:
+    alive = bench.store.create(new_source_key())
+    (Path(bench.settings.files_dir) / f"{new_source_key()}.part").write_bytes(b"half")
+
+    assert sweeper.files(source_grace_seconds=60) == SweepCounts(dead_parts=1)
+
+    alive.commit()
+
+
+def test_a_worker_whose_files_cannot_be_removed_is_looked_at_again(
+    bench: Bench, locks: LifeLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = random_id()
+    os.close(locks.take(dead).fd)
+    job_id = bench.submit(text(1000))
+    job_builder.claim(bench.database, dead)
+    sweeper = Sweeper(bench.database, bench.store, locks, bench.settings)
+    with monkeypatch.context() as broken:
+
+        def refuse(_: object, __: object) -> None:
+            raise StorageFailed("deleting")
+
+        broken.setattr(type(bench.store), "delete", refuse)
+        with pytest.raises(StorageFailed):
+            sweeper.rescue_dead()
+    assert bench.status(job_id) == "queued"
+
+    assert sweeper.rescue_dead() == 0
+    assert locks.dead() == []
