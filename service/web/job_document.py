@@ -155,8 +155,8 @@ def retry_after_seconds(row: Row) -> int | None:
 
 def readable_size(size_bytes: float) -> str:
     """Return a size in decimal units, three digits: 1.05 GB."""
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if size_bytes < 999.5 or unit == "TB":
+    for unit in ("bytes", "kB", "MB", "GB", "TB", "PB", "EB"):
+        if size_bytes < 999.5 or unit == "EB":
             return f"{size_bytes:.3g} {unit}"
         size_bytes /= 1000
     raise AssertionError("the last unit takes everything")

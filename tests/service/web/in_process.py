@@ -1,0 +1,85 @@
+"""A service in this process: real routes, real SQLite, real files; jobs are worked on when a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from service.web.parts import Parts
+from service.wiring import Service
+from service.work.work_settings import work_settings
+from storage.local_files import LocalFiles
+from tests.service.work.bench import Bench
+from tests.storage.job_builder import Row
+
+TEXT = {"Accept": "text/plain"}
+PAGE = {"Accept": "text/html"}
+ADMIN = {"Authorization": "Bearer the-admin-token"}
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """What a test works with."""
+
+    client: TestClient
+    parts: Parts
+    bench: Bench
+
+    def put(self, content: bytes = b"hello " * 1000, name: str = "a.txt", **options: str) -> Row:
+        """Upload a raw body; return the receipt."""
+        answer = self.client.put(f"/uploads/{name}", content=content, params=options)
+        assert answer.status_code == 202, answer.text
+        receipt: Row = answer.json()
+        return receipt
+
+    def done(self, content: bytes = b"hello " * 1000, name: str = "a.txt", **options: str) -> Row:
+        """Upload a raw body, work on it here and now, and return the receipt."""
+        receipt = self.put(content, name, **options)
+        assert self.bench.run()["status"] == "succeeded"
+        return receipt
+
+    def status(self, job: Row | str) -> Row:
+        job_id = job if isinstance(job, str) else job["id"]
+        document: Row = self.client.get(f"/jobs/{job_id}").json()
+        return document
+
+    def refusal(self, method: str, url: str, status: int, code: str, **request: Any) -> Row:
+        """Send a request that must be refused so; return the problem document."""
+        answer = self.client.request(method, url, **request)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+        document: Row = answer.json()
+        assert document["code"] == code, answer.text
+        assert document["status"] == status
+        return document
+
+
+def key_of(receipt: Mapping[str, Any]) -> dict[str, str]:
+    """Return the header with the manage key of a receipt."""
+    return {"Authorization": f"Bearer {receipt['manage_key']}"}
+
+
+@contextmanager
+def in_process(settings: Settings) -> Iterator[InProcess]:
+    """Run a service without a worker until the block ends."""
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def life() -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    parts = service.parts
+    assert isinstance(parts.store, LocalFiles)
+    with TestClient(create_app(parts, life), raise_server_exceptions=False) as client:
+        # The library's own: */* and codings that would change downloads. Tests say what they accept.
+        client.headers = {"accept": "*/*"}
+        yield InProcess(client, parts, Bench(parts.database, parts.store, work_settings(settings)))

@@ -1,0 +1,88 @@
+"""Who may do what: three ways to bring a key, and what each key opens."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.requests import Request
+
+from service.commands import digest_of
+from service.errors import ADMIN_ONLY, KEY_NEEDED, ServiceError
+from service.web.keys import MANAGE_COOKIE, Keys
+from tests.service.web.asking import request_with
+
+KEYS = Keys(admin_token="the-admin-token", secret=b"s" * 24)
+JOB, OTHER = "a" * 26, "b" * 26
+MANAGE_KEY = KEYS.manage_key(JOB)
+DIGEST = digest_of(MANAGE_KEY)
+
+
+def bringing(key: str) -> list[Request]:
+    """Return the requests that bring this key in every way there is."""
+    return [
+        request_with({"Authorization": f"Bearer {key}"}),
+        request_with({"Authorization": f"bearer  {key} "}),
+        request_with(query=f"key={key}"),
+        request_with({"Cookie": f"other=1; {MANAGE_COOKIE}={key}"}),
+    ]
+
+
+def test_a_manage_key_has_128_bits_and_is_the_same_each_time() -> None:
+    assert len(MANAGE_KEY) == 26
+    assert MANAGE_KEY.isascii()
+    assert KEYS.manage_key(JOB) == MANAGE_KEY
+
+
+def test_each_job_and_each_service_has_its_own_manage_keys() -> None:
+    elsewhere = Keys(admin_token="the-admin-token", secret=b"t" * 24)
+
+    assert len({MANAGE_KEY, KEYS.manage_key(OTHER), elsewhere.manage_key(JOB), JOB}) == 4
+
+
+@pytest.mark.parametrize("request_", bringing(MANAGE_KEY))
+def test_a_manage_key_opens_its_job_however_it_is_brought(request_: Request) -> None:
+    KEYS.check_manage(request_, DIGEST)
+
+
+@pytest.mark.parametrize("request_", bringing(MANAGE_KEY))
+def test_a_manage_key_opens_no_other_job_and_no_list(request_: Request) -> None:
+    assert not KEYS.may_manage(request_, digest_of(KEYS.manage_key(OTHER)))
+    assert not KEYS.is_admin(request_)
+
+
+@pytest.mark.parametrize("request_", bringing("the-admin-token"))
+def test_the_admin_token_opens_everything(request_: Request) -> None:
+    KEYS.check_admin(request_)
+    KEYS.check_manage(request_, DIGEST)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        request_with(),
+        request_with({"Authorization": f"Basic {MANAGE_KEY}"}),
+        request_with({"Authorization": "Bearer"}),
+        request_with({"Authorization": f"Bearer {DIGEST}"}),
+        request_with({"Authorization": f"Bearer {JOB}"}),
+        request_with({"Authorization": "Bearer caf\u00e9"}),
+        request_with({"Authorization": f"Bearer {MANAGE_KEY[:-1]}"}),
+        request_with({"Authorization": f"Bearer {MANAGE_KEY.upper()}"}),
+        request_with(query="key="),
+        request_with(query="key=%ff%00"),
+        request_with(query=f"manage_key={MANAGE_KEY}"),
+    ],
+)
+def test_anything_else_opens_nothing_and_is_told_what_to_send(request_: Request) -> None:
+    with pytest.raises(ServiceError, match="manage_key") as managing:
+        KEYS.check_manage(request_, DIGEST)
+    with pytest.raises(ServiceError, match="admin token") as listing:
+        KEYS.check_admin(request_)
+
+    assert managing.value.kind is KEY_NEEDED
+    assert listing.value.kind is ADMIN_ONLY
+    assert listing.value.headers == {"WWW-Authenticate": "Bearer"}
+
+
+def test_a_header_wins_over_a_link() -> None:
+    request = request_with({"Authorization": "Bearer wrong"}, query=f"key={MANAGE_KEY}")
+
+    assert not KEYS.may_manage(request, DIGEST)
