@@ -7,7 +7,7 @@ never commit. What workers change stands in ``job_attempts``, reads in ``job_vie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
@@ -60,6 +60,7 @@ _INSERT_JOB = Prepared(
     .returning(*jobs.c)
 )
 _INSERT_SOURCE = Prepared(insert(sources))
+_COLUMNS = tuple(jobs.c.keys())
 
 
 def insert_job(connection: Connection, job: NewJob) -> dict[str, Any]:
@@ -78,9 +79,20 @@ def insert_job(connection: Connection, job: NewJob) -> dict[str, Any]:
         "source_media_type": only and only.media_type,
         "source_files": len(job.sources),
     }
-    made = dict(zip(jobs.c.keys(), _INSERT_JOB.run(connection, row).one(), strict=True))
+    made = dict(zip(_COLUMNS, _INSERT_JOB.run(connection, row)[0], strict=True))
     for position, source in enumerate(job.sources):
-        _INSERT_SOURCE.run(connection, {"job_seq": made["seq"], "position": position, **asdict(source)})
+        _INSERT_SOURCE.run(
+            connection,
+            {
+                "job_seq": made["seq"],
+                "position": position,
+                "key": source.key,
+                "name": source.name,
+                "size_bytes": source.size_bytes,
+                "sha256": source.sha256,
+                "media_type": source.media_type,
+            },
+        )
     return made
 
 

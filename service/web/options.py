@@ -49,6 +49,8 @@ def read_options(values: Mapping[str, str], *, max_ttl_seconds: int) -> Options:
     Raises:
         ServiceError: bad_option, naming the values that are allowed.
     """
+    if not values:
+        return Options()
     format_name = values.get("format") or AUTO
     level = values.get("level") or str(Level.BALANCED)
     _check("format", format_name, FORMATS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import http_sf
@@ -47,11 +48,12 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
     Raises:
         ServiceError: urlencoded, content_encoding, bad_option, unknown_option, bad_digest, bad_idempotency_key.
     """
-    headers = request.headers
+    # One dictionary: each look into Starlette's headers goes through all of them.
+    headers = dict(request.headers.items())
     content_type = headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    _check_media_type(request, media_type)
-    query = dict(request.query_params)
+    _check_media_type(headers, media_type)
+    query = dict(request.query_params) if request.scope["query_string"] else {}
     check_names(query)
     is_form = media_type == "multipart/form-data" and request.method == "POST"
     expected = expected_sha256(headers.get("repr-digest"), headers.get("content-digest"))
@@ -61,7 +63,7 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
     return UploadHead(
         content_type=content_type,
         is_form=is_form,
-        declared_bytes=_declared_bytes(request),
+        declared_bytes=_declared_bytes(headers),
         query=query,
         options=read_options(query, max_ttl_seconds=max_ttl_seconds),
         filename=query.get("filename") or path_name or name_of_disposition(headers.get("content-disposition")),
@@ -71,7 +73,7 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
     )
 
 
-def _check_media_type(request: Request, media_type: str) -> None:
+def _check_media_type(headers: Mapping[str, str], media_type: str) -> None:
     if media_type == "application/x-www-form-urlencoded":
         detail = (
             "curl -d and --data-binary send files as a web form, and -d drops bytes of them. "
@@ -79,14 +81,14 @@ def _check_media_type(request: Request, media_type: str) -> None:
             "or add -H 'Content-Type: application/octet-stream' to --data-binary."
         )
         raise ServiceError(URLENCODED, detail)
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         detail = f"The body is announced as {coding[:40]!r}; vacpack keeps the bytes that arrive, so name none."
         raise ServiceError(CONTENT_ENCODING, detail)
 
 
-def _declared_bytes(request: Request) -> int | None:
-    length = request.headers.get("content-length")
+def _declared_bytes(headers: Mapping[str, str]) -> int | None:
+    length = headers.get("content-length")
     return int(length) if length is not None and length.isascii() and length.isdigit() else None
 
 
