@@ -115,11 +115,13 @@ def stored_job(database: Database, store: LocalFiles, data: bytes) -> str:
     return job_id
 
 
-def run_block(heading: str, number: int, **environment: str) -> None:
-    """Run the ``number``-th shell block below a heading of the operations page."""
+def run_block(heading: str, number: int, **environment: str) -> str:
+    """Return what is printed by the ``number``-th shell block below a heading of the operations page."""
     section = OPERATIONS.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     block = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[number]
-    subprocess.run(["bash", "-euc", block], env={**os.environ, **environment}, check=True, timeout=30)
+    command = ["bash", "-euc", block]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, timeout=30, check=True)
+    return done.stdout.decode()
 
 
 def test_a_backup_of_a_running_service_is_restored_whole(settings: Settings, tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_a_backup_of_a_running_service_is_restored_whole(settings: Settings, tmp
     job_id = stored_job(database, wiring.open_store(settings), b"the bytes")
 
     # The database is still open, and its last commits stand in the write-ahead log only.
-    run_block("Backup and restore", 0, DATA=str(settings.data_dir), BACKUP=backup)
+    told = run_block("Backup and restore", 0, DATA=str(settings.data_dir), BACKUP=backup)
     database.close()
     run_block("Backup and restore", 1, DATA=str(restored.data_dir), BACKUP=backup)
     wiring.sweep(restored.model_copy(update={"orphan_grace_seconds": 0}))
@@ -142,3 +144,19 @@ def test_a_backup_of_a_running_service_is_restored_whole(settings: Settings, tmp
     reopened.close()
     with wiring.open_store(restored).open(Key(source["key"])) as file:
         assert file.read() == b"the bytes"
+    assert told == "missing:\n"
+
+
+def test_a_backup_tells_what_it_lacks(settings: Settings, tmp_path: Path) -> None:
+    wiring.prepare(settings)
+    wiring.admin_token(settings)
+    (settings.data_dir / "manage-secret").write_text("00\n")
+    database, store = wiring.open_database(settings), wiring.open_store(settings)
+    stored_job(database, store, b"the bytes")
+    (lost,) = [file.key for file in store.files()]
+    store.delete([lost])
+
+    told = run_block("Backup and restore", 0, DATA=str(settings.data_dir), BACKUP=str(tmp_path / "backup"))
+    database.close()
+
+    assert told == f"missing: {lost}\n"

@@ -131,7 +131,7 @@ def lifecycle_table() -> str:
 def formats() -> str:
     head = ("`format`", "File ends in", "Media type", "Holds", "`Content-Encoding`")
     files = [(codec, "one file", f"`{codec.coding}`" if codec.coding else "none") for codec in CODECS.values()]
-    archives = [(archive, "several files", "none") for archive in ARCHIVES.values()]
+    archives = [(archive, "one file or more", "none") for archive in ARCHIVES.values()]
     rows = (
         (f"`{kind.format}`", f"`{kind.suffix}`", f"`{kind.media_type}`", holds, coding)
         for kind, holds, coding in [*files, *archives]
