@@ -1,4 +1,4 @@
-"""The README is a session that runs: its commands, as they stand there, against a server that its first one started.
+"""The README runs: its commands, as they stand there, against a server that its first one started.
 
 A ``console`` block holds commands after ``$ `` and what they print. ``…`` stands for anything within a line, and
 alone on a line for any lines. The one substitution is the port: the README says 8000, which may be taken.
@@ -102,7 +102,7 @@ def ends(served: None, port: int, tmp_path_factory: pytest.TempPathFactory) -> l
     """Run all commands but the first in one shell, in an empty folder; return each one's exit status and output."""
     commands = commands_of_readme()[1:]
     script = "".join(f"{command.text}\nprintf '\\n{MARK} %d\\n' $?\n" for command in commands)
-    folder = tmp_path_factory.mktemp("session")
+    folder = tmp_path_factory.mktemp("folder")
     shell = ["bash", "-o", "pipefail", "-c", script.replace(":8000", f":{port}")]
     done = subprocess.run(shell, cwd=folder, capture_output=True, text=True, timeout=150, check=True)
     parts = re.split(rf"\n{MARK} ([0-9]+)\n", done.stdout.replace(f":{port}", ":8000"))
