@@ -1,0 +1,227 @@
+"""Pages: whatever a client sent is text on them, and nothing on them runs or comes from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.web import pages
+from tests.service.web.in_process import PAGE, InProcess
+from tests.storage.job_builder import change_row
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}.html"
+TEMPLATES = sorted((Path(pages.__file__).parent / "templates").glob("*.html"))
+
+
+class Tags(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page_of(client: TestClient, url: str, **headers: str) -> Tags:
+    answer = client.get(url, headers=PAGE | headers)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return Tags(answer.text)
+
+
+def assert_harmless(page: Tags) -> None:
+    assert not page.named("script")
+    assert not page.named("img")
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_no_template_holds_a_script_or_style_of_its_own_nor_turns_escaping_off(template: Path) -> None:
+    text = template.read_text()
+
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
+    assert all(re.search(r'src="/', tag) for tag in re.findall(r"<script[^>]*>", text))
+    assert not re.search(r"\|\s*safe\b|autoescape|https?://", text)
+
+
+def test_there_are_templates() -> None:
+    assert [path.name for path in TEMPLATES] == ["base.html", "docs.html", "error.html", "front.html", "job.html"]
+
+
+def test_a_file_named_like_a_script_is_text_on_its_page_in_every_status(app: InProcess) -> None:
+    receipt = app.put(name="x.txt")
+    change_row(app.parts.database, receipt["id"], name=EVIL)
+    url = f"/jobs/{receipt['id']}"
+
+    queued = page_of(app.client, url)
+    app.bench.run()
+    change_row(app.parts.database, receipt["id"], result_name=EVIL, version=99)
+    succeeded = page_of(app.client, url)
+    change_row(app.parts.database, receipt["id"], status="failed", error_code=EVIL[:40], error_detail=EVIL, version=100)
+    failed = page_of(app.client, url)
+
+    for page in (queued, succeeded, failed):
+        assert_harmless(page)
+        assert EVIL in page.text
+
+
+def test_an_address_named_like_a_script_is_text_on_the_error_page(app: InProcess) -> None:
+    page = page_of(app.client, "/jobs?status=%3Cscript%3Ealert(1)%3C/script%3E")
+
+    assert_harmless(page)
+    assert "status" in page.text
+
+
+def test_a_host_named_like_a_script_is_text_on_the_front_page(app: InProcess) -> None:
+    page = page_of(app.client, "/", Host='"><script>alert(1)</script>')
+
+    assert_harmless(page)
+
+
+@pytest.mark.parametrize("url", ["/", "/docs", "/jobs/" + "a" * 26, "/nothing/there"])
+def test_every_page_lets_only_this_service_s_own_files_in(app: InProcess, url: str) -> None:
+    headers = app.client.get(url, headers=PAGE).headers
+
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert policy["base-uri"] == "'none'"
+    assert not re.search(r"https?:|\*", headers["content-security-policy"])
+    assert headers["x-content-type-options"] == "nosniff"
+    # no-referrer would make the page's own form send "Origin: null", which is refused.
+    assert headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("url", ["/", "/docs"])
+def test_all_that_a_page_loads_is_there(app: InProcess, url: str) -> None:
+    page = page_of(app.client, url)
+    loaded = [tag["src"] for tag in page.named("script")] + [tag["href"] for tag in page.named("link")]
+
+    assert loaded
+    for address in loaded:
+        assert address is not None
+        assert app.client.get(address).status_code == 200, address
+
+
+def test_the_front_page_has_a_form_that_works_without_a_script(app: InProcess) -> None:
+    page = page_of(app.client, "/")
+
+    [form] = page.named("form")
+    assert (form["action"], form["method"], form["enctype"]) == ("/uploads", "post", "multipart/form-data")
+    named = {field["name"] for tag in ("input", "select") for field in page.named(tag)}
+    assert named == {"idempotency_key", "file", "format", "level", "expires"}
+    labels = {label["for"] for label in page.named("label")}
+    assert labels == {"file", "format", "level", "expires"}
+    assert not page.named("script")
+
+
+def test_each_front_page_has_an_idempotency_key_of_its_own(app: InProcess) -> None:
+    keys = {
+        field["value"]
+        for _ in range(3)
+        for field in page_of(app.client, "/").named("input")
+        if field["name"] == "idempotency_key"
+    }
+
+    assert len(keys) == 3
+
+
+def send_form(app: InProcess, key: str = "form-key-1", content: bytes = b"text " * 500) -> tuple[str, Tags, str]:
+    """Send the page's form as a browser without scripts does; return the job's id, the page, and the cookie."""
+    answer = app.client.post(
+        "/uploads",
+        data={"idempotency_key": key, "format": "auto", "level": "balanced", "expires": ""},
+        files={"file": ("a.txt", content, "text/plain")},
+        headers=PAGE | {"Origin": "http://testserver"},
+    )
+    assert answer.status_code == 202, answer.text
+    return answer.headers["location"].rpartition("/")[2], Tags(answer.text), answer.headers["set-cookie"]
+
+
+def test_a_form_is_answered_with_the_job_page_which_moves_on_to_its_address(app: InProcess) -> None:
+    job_id, page, _ = send_form(app)
+
+    [refresh] = [tag for tag in page.named("meta") if tag.get("http-equiv") == "refresh"]
+    assert refresh["content"] == f"0;url=/jobs/{job_id}"
+    assert "a.txt" in page.text
+
+
+def test_a_form_sent_twice_makes_one_job(app: InProcess) -> None:
+    assert send_form(app)[0] == send_form(app)[0]
+    assert send_form(app, key="form-key-2")[0] != send_form(app)[0]
+
+
+def test_the_uploader_s_browser_keeps_the_manage_key_for_this_job_only(app: InProcess) -> None:
+    job_id, _, cookie = send_form(app)
+
+    attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+    assert {f"path=/jobs/{job_id}", "httponly", "samesite=strict"} <= attributes
+    # The test's client has kept it, as a browser does.
+    assert [button["formaction"] for button in page_of(app.client, f"/jobs/{job_id}").named("button")] == [
+        f"/jobs/{job_id}/cancel"
+    ]
+    app.client.cookies.clear()
+    assert not page_of(app.client, f"/jobs/{job_id}").named("button")
+
+
+def test_the_page_of_a_job_refreshes_itself_until_it_has_ended(app: InProcess) -> None:
+    receipt = app.put(content=b"text " * 500)
+    url = f"/jobs/{receipt['id']}"
+
+    def refreshes() -> list[str | None]:
+        return [tag["content"] for tag in page_of(app.client, url).named("meta") if "http-equiv" in tag]
+
+    assert refreshes() == ["1"]
+    app.bench.run()
+    assert refreshes() == []
+
+
+def test_the_page_of_a_succeeded_job_offers_its_downloads(app: InProcess) -> None:
+    receipt = app.done(content=b"text " * 500)
+    url = f"/jobs/{receipt['id']}"
+
+    links = {link["href"] for link in page_of(app.client, url).named("a")}
+
+    assert {f"{url}/result", f"{url}/result?format=gzip", f"{url}/original"} <= links
+
+
+def test_the_page_of_a_cancelled_job_lets_its_owner_run_it_again(app: InProcess) -> None:
+    job_id, *_ = send_form(app)
+    app.client.post(f"/jobs/{job_id}/cancel", headers=PAGE)
+
+    buttons = page_of(app.client, f"/jobs/{job_id}").named("button")
+
+    assert [button["formaction"] for button in buttons] == [f"/jobs/{job_id}/retry"]
+
+
+def test_a_page_is_never_answered_not_modified(app: InProcess) -> None:
+    receipt = app.put()
+    url = f"/jobs/{receipt['id']}"
+    tag = app.client.get(url).headers["etag"]
+
+    answer = app.client.get(url, headers=PAGE | {"If-None-Match": tag})
+
+    assert answer.status_code == 200
+    assert "etag" not in answer.headers
+
+
+def test_progress_has_a_name_and_words_beside_its_bar(app: InProcess) -> None:
+    page = page_of(app.client, f"/jobs/{app.put()['id']}")
+
+    [bar] = page.named("progress")
+    assert bar["aria-label"] == "Progress of a.txt"
+    assert "queued: a.txt, number 1 in line" in page.text
