@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from service import logs
+from service.allocator import keep_freed_memory
 from service.archive import ARCHIVES
 from service.codec import CODECS, Codec, Format
 from service.work.life_lock import LifeLocks
@@ -45,6 +46,8 @@ def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
         _exit(0)
     settings = WorkSettings.from_json(orders)
     logs.configure(log_format=settings.log_format, level=settings.log_level, context=lambda: {"worker_id": worker_id})
+    # Chunks of 256 KiB to 1 MiB come and go: keeping their memory saves a fifth of the CPU of the quick formats.
+    keep_freed_memory()
     lower_process(settings.worker_niceness)
     _work(worker_id, settings, codecs)
     _exit(0)

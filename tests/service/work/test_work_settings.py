@@ -9,9 +9,8 @@ from service.work.work_settings import WorkSettings, work_settings
 
 
 def test_they_arrive_as_they_were_sent_and_bring_no_secret(tmp_path: Path) -> None:
-    settings = load_settings(
-        data_dir=tmp_path / "a folder", admin_token="open sesame", lease_seconds=12.5, grave_seconds=3
-    )
+    folder = tmp_path / "a folder"
+    settings = load_settings(data_dir=folder, admin_token="open sesame", lease_seconds=12.5, grave_seconds=3)
 
     sent = work_settings(settings)
     line = sent.to_json()
