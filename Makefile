@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench lock clean
+.PHONY: help setup run test check bench docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ check: setup ## Formatting, lint, types, import rules: what CI checks before the
 
 bench: setup ## Measure against the tutorial's way in one run; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+docs: setup ## Rewrite the parts of the documents that are made from the code
+	$(BIN)/python -m tests.write_docs
 
 lock: ## Resolve the newest releases into requirements/*.lock (needs uv)
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -1,4 +1,6 @@
-"""The HTTP service and the work behind it. The data path:
+"""The HTTP service and the work behind it.
+
+The data path:
 
 1. ``web.uploads`` parses a request and hands its bytes to ``sink.receive``: durable in the file store, or refused.
 2. ``commands.submit`` makes the job, its sources and the idempotency key one transaction.

@@ -73,6 +73,7 @@ class Admission:
             self._read_at = now
 
     def _reserve(self, size_bytes: int) -> None:
+        self._refresh()
         spoken_for = self._reserved_bytes + self._backlog.source_bytes + self._limits.min_free_bytes
         free_bytes = self._free - self._landed_bytes - spoken_for
         if size_bytes > free_bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -24,7 +25,8 @@ DataDir = Annotated[Path | None, typer.Option(help=f"Folder for everything that 
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. What it makes, database and files, is for its user alone."""
+    os.umask(0o077)
     app()
 
 

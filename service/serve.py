@@ -96,7 +96,12 @@ def serve(settings: Settings) -> None:
 
 def _tell(settings: Settings) -> Callable[[str], None]:
     def tell(url: str) -> None:
-        _log.info("serving", url=url, data_dir=str(settings.data_dir), worker=settings.embedded_worker)
+        _log.info(
+            "serving",
+            url=url,
+            data_dir=str(settings.data_dir),
+            worker="embedded" if settings.embedded_worker else "none",
+        )
 
     return tell
 

@@ -2,21 +2,21 @@
 
 Chunks are kept in a list and written 1 MiB at a time by one hop to a thread, while the next MiB arrives: at most one
 write is under way and one is being gathered. Copying them into one buffer first took twice as long. A small file is
-created, written, synced and renamed in a single hop.
+stored by the group writer, together with its row.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from storage.errors import StorageError
-from storage.file_store import Chunk, FileStore, Key, PartFile, new_source_key
+from storage.file_store import Chunk, FileStore, Key, NewFile, PartFile, new_source_key
 
 T = TypeVar("T")
 
@@ -24,16 +24,25 @@ GATHER_BYTES = 1024 * 1024
 GATHER_CHUNKS = 1024
 """Also written then: what one ``writev`` takes. A byte that comes alone costs 200 times its size while it waits."""
 WRITER_THREADS = 16
+SMALL_BYTES = 64 * 1024
+"""Up to here a file stays in memory until it is stored together with its row: one hop to a thread, not two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One durable file."""
+    """One whole file: durable, or small and about to be, together with the row that names it."""
 
     key: Key
     size_bytes: int
     sha256: str | None
     """Lower-case hex, where it was asked for."""
+    chunks: Sequence[Chunk] | None = None
+    """Of a small file that is still to be stored, with its row; None: it is durable."""
+
+    @property
+    def unstored(self) -> list[NewFile]:
+        """The file, if it is still to be stored."""
+        return [] if self.chunks is None else [NewFile(self.key, self.chunks)]
 
 
 class Sink:
@@ -116,6 +125,18 @@ class Incoming:
         self._part = None
         return received
 
+    def finish_later(self) -> Received | None:
+        """Return a small file as it is in memory, to be stored with its row; None if it is not so small."""
+        if self._part is not None or self._writing is not None or self.size_bytes > SMALL_BYTES:
+            return None
+        if self._digest is not None:
+            for chunk in self._gathered:
+                self._digest.update(chunk)
+        return Received(new_source_key(), self.size_bytes, self._hexdigest(), self._gathered)
+
+    def _hexdigest(self) -> str | None:
+        return None if self._digest is None else self._digest.hexdigest()
+
     async def abort(self) -> None:
         """Remove whatever there is of it, durable or not. Never raises; does nothing after ``finish`` returned."""
         if self._writing is not None:
@@ -151,5 +172,4 @@ class Incoming:
         assert self._part is not None
         self._part.commit()
         self._is_committed = True
-        digest = None if self._digest is None else self._digest.hexdigest()
-        return Received(self._part.key, self.size_bytes, digest)
+        return Received(self._part.key, self.size_bytes, self._hexdigest())

@@ -137,7 +137,7 @@ class Service:
         self._settings = settings
         self._database = open_database(settings)
         self._store = open_store(settings)
-        self._writer = GroupWriter(self._database)
+        self._writer = GroupWriter(self._database, self._store)
         self._worker = EmbeddedWorker(work_settings(settings), self._writer.run) if settings.embedded_worker else None
         dispatcher = self._worker or NoDispatcher()
         self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NewType, Protocol
 
+from storage.errors import StorageError
+
 Key = NewType("Key", str)
 Chunk = bytes | bytearray | memoryview
 
@@ -78,6 +80,14 @@ class Space:
     total_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A small file, whole in memory, that is to be stored."""
+
+    key: Key
+    chunks: Sequence[Chunk]
+
+
 class PartFile(Protocol):
     """A file being written; nobody sees it under its key before ``commit``, nor before all its bytes are durable.
 
@@ -131,6 +141,14 @@ class FileStore(Protocol):
         Raises:
             StorageFull, StorageFailed: as in ``PartFile.write``; StorageFailed also for a key that has a file or a
                 part already (a store that cannot know yet says so in ``commit``).
+        """
+        ...
+
+    def put_many(self, files: Sequence[NewFile]) -> list[StorageError | None]:
+        """Store small files, each as durable as ``PartFile.commit`` makes it; return what went wrong with each.
+
+        What is dear and can be shared is shared, the folder's fsync for one. A file that failed is not left, and does
+        the others no harm. Never raises for one file.
         """
         ...
 

@@ -7,14 +7,14 @@ commits share the folder's fsync in ``folder_sync``. Only this module makes path
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
 
-from storage.errors import FileMissing
-from storage.file_store import KEY_PATTERN, Key, Space, StoredFile
+from storage.errors import FileMissing, StorageError
+from storage.file_store import KEY_PATTERN, Key, NewFile, Space, StoredFile
 from storage.file_system import FileSystem, as_storage_error, storage_errors, sync_folder
 from storage.folder_sync import FolderSync
 from storage.local_part import PART_SUFFIX, LocalPart, remove_if_dead
@@ -43,6 +43,28 @@ class LocalFiles:
     def create(self, key: Key) -> LocalPart:
         """As ``FileStore.create``. A key with a file or a part, even a dead one, is refused with StorageFailed."""
         return LocalPart(self._file_system, self._folder, key, self._path(key))
+
+    def put_many(self, files: Sequence[NewFile]) -> list[StorageError | None]:
+        """As ``FileStore.put_many``: each file has its fsync and rename, all share one fsync of the folder."""
+        outcomes: list[StorageError | None] = [None] * len(files)
+        named: dict[int, LocalPart] = {}
+        for place, file in enumerate(files):
+            try:
+                named[place] = self._put(file)
+            except StorageError as error:
+                outcomes[place] = error
+        try:
+            LocalPart.settle(list(named.values()))
+        except StorageError as error:
+            for place in named:
+                outcomes[place] = error
+        return outcomes
+
+    def _put(self, file: NewFile) -> LocalPart:
+        part = self.create(file.key)
+        part.write(file.chunks)
+        part.take_name()
+        return part
 
     def open(self, key: Key) -> BinaryIO:
         """As ``FileStore.open``. The handle is buffered; reads of more than the buffer pass it by."""

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service.errors import JOB_EXPIRED, JOB_NOT_FOUND, ServiceError
 from service.web.job_document import as_json, document, line, percent, retry_after_seconds, saved_percent, timestamp
-from service.web.keys import MANAGE_COOKIE
+from service.web.keys import MANAGE_COOKIE, MANAGE_COOKIE_EXTRA_SECONDS
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
 from service.web.parts import Parts
@@ -54,17 +54,23 @@ def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
         case Kind.HTML:
             values = page_values(request, parts, row) | {"may_manage": True, "is_new": True}
             page = render(request, "job.html", values, status=202, headers=headers)
-            keep_manage_key(page, row, manage_key)
+            keep_manage_key(page, row, manage_key, is_secure=base_url(request, parts).startswith("https:"))
             return page
     receipt = document(row, parts.settings.public_url) | {"manage_key": manage_key}
     return Response(as_json(receipt), 202, headers, JSON)
 
 
-def keep_manage_key(page: Response, row: dict[str, Any], manage_key: str) -> None:
+def keep_manage_key(page: Response, row: dict[str, Any], manage_key: str, *, is_secure: bool) -> None:
     """Let the browser that uploaded keep the key, for this job's page only: it stands in no link that is shared."""
-    seconds = row["ttl_milliseconds"] // 1000
     page.set_cookie(
-        MANAGE_COOKIE, manage_key, max_age=seconds, path=f"/jobs/{row['id']}", httponly=True, samesite="strict"
+        MANAGE_COOKIE,
+        manage_key,
+        # The files' time counts from the job's end, which may be days from now.
+        max_age=row["ttl_milliseconds"] // 1000 + MANAGE_COOKIE_EXTRA_SECONDS,
+        path=f"/jobs/{row['id']}",
+        httponly=True,
+        samesite="strict",
+        secure=is_secure,
     )
 
 

@@ -21,7 +21,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
-    """Return a document as JSON in UTF-8, ended by a newline for terminals. ``json.dumps`` makes an encoder each time."""
+    """Return a document as JSON in UTF-8, ended by a newline for terminals; ``json.dumps`` makes an encoder a call."""
     return _encode(content).encode() + b"\n"
 
 

@@ -115,7 +115,7 @@ async def _several(request: Request, parts: Parts, ids: str) -> Response:
         headers["Retry-After"] = str(min(waits))
     found = {snapshot.row["id"] for snapshot in known}
     missing = json.dumps([job_id for job_id in job_ids if job_id not in found]).encode()
-    body = b'{"jobs": [%s], "missing": %s}\n' % (b", ".join(snapshot.body for snapshot in known), missing)
+    body = b'{"jobs": [%s], "missing": %s}\n' % (b", ".join(snapshot.body.rstrip() for snapshot in known), missing)
     return _with_preference(Response(body, 200, headers, answers.JSON), request, seconds)
 
 

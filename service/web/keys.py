@@ -17,6 +17,7 @@ from storage.file_store import base32
 
 MANAGE_COOKIE = "vacpack_manage"
 """Set by the page that answers a form, for its job's paths only; SameSite=Strict, so no other site can use it."""
+MANAGE_COOKIE_EXTRA_SECONDS = 7 * 24 * 3600
 
 
 class Keys:

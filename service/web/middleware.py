@@ -12,10 +12,12 @@ from itertools import count
 from secrets import token_hex
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, ErrorKind
+from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, ErrorKind, ServiceError
 from service.web.metrics import HttpMetrics
+from service.web.problems import LingeringResponse, problem
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request under way, for the log."""
@@ -54,7 +56,7 @@ class RequestScope:
 
         try:
             if scope["method"] in _CHANGING and is_cross_site(headers):
-                await _answer(send_on, CROSS_SITE, "Open the service's own page and send it from there.")
+                await _refuse(scope, receive, send_on)
             else:
                 await self._app(scope, receive, send_on)
         except (Exception, asyncio.CancelledError) as error:
@@ -104,6 +106,11 @@ def _broken_off(scope: Scope, error: BaseException) -> tuple[ErrorKind, str]:
         return SHUTTING_DOWN, "The service stops now; nothing was kept. Send it again."
     _log.error("request failed", extra=facts, exc_info=error)
     return INTERNAL_ERROR, "It has been logged under the request's id."
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    error = ServiceError(CROSS_SITE, "Open the service's own page and send it from there.")
+    await LingeringResponse(problem(Request(scope, receive), error))(scope, receive, send)
 
 
 async def _answer(send: Send, kind: ErrorKind, detail: str) -> None:

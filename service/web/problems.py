@@ -70,6 +70,10 @@ def _other_methods(request: Request) -> list[str]:
     return sorted(methods - {request.method})
 
 
+DRAIN_BYTES = 64 * 1024**2
+DRAIN_SECONDS = 2.0
+
+
 class LingeringResponse(Response):
     """An answer given before the body was read: it is read on for a while, so that the client sees the answer.
 
@@ -77,7 +81,9 @@ class LingeringResponse(Response):
     lingering close. The last piece of the answer is held back meanwhile, which keeps the connection open.
     """
 
-    def __init__(self, response: Response, *, drain_bytes: int, drain_seconds: float) -> None:
+    def __init__(
+        self, response: Response, *, drain_bytes: int = DRAIN_BYTES, drain_seconds: float = DRAIN_SECONDS
+    ) -> None:
         super().__init__(response.body, response.status_code)
         self.raw_headers = response.raw_headers
         self.background = response.background

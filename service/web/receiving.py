@@ -60,7 +60,7 @@ async def receive_raw(head: UploadHead, body: Body, sink: Sink, reservation: Res
             reservation.take(len(chunk))
             if incoming.add(chunk):
                 await incoming.flush()
-        stored = await incoming.finish()
+        stored = incoming.finish_later() or await incoming.finish()
     receipt.files.append(ReceivedFile(stored, name, _media_type(head.content_type)))
     check_sha256(head.expected_sha256, stored.sha256, name)
 
@@ -174,7 +174,9 @@ class FormReceiver:
             await self._on_key(value)
 
     async def _end_file(self, part: PartBegins, incoming: Incoming) -> None:
-        stored = await incoming.finish()
+        # Only the first file may wait in memory for its row: a form may have a thousand.
+        stored = None if self._receipt.files else incoming.finish_later()
+        stored = stored or await incoming.finish()
         self._incoming = None
         name = clean_path(part.filename)
         self._receipt.files.append(ReceivedFile(stored, name, _media_type(part.headers.get("content-type"))))

@@ -1,5 +1,6 @@
-"""The shapes of answers, for the API's description only: answers are built from rows without them, and tests hold both
-together.
+"""The shapes of answers, for the API's description only.
+
+Answers are built from rows without them; tests hold both together.
 """
 
 from __future__ import annotations

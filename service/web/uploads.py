@@ -198,18 +198,21 @@ class _Upload:
         """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen."""
         if self._arrival is not None:
             self._arrival.begin_commit()
+        unstored = [new for file in self._receipt.files for new in file.stored.unstored]
         try:
-            made = await self._parts.writer.run(partial(submit, submission=submission))
+            made = await self._parts.writer.run(partial(submit, submission=submission), unstored)
         except Exception:
-            await self._discard()
+            # A commit that reported an error may have been made all the same.
+            if self._parts.board.get(submission.job.id) is None:
+                await self._discard(submission)
             raise
         if isinstance(made, str):
-            await self._discard()
+            await self._discard(submission)
             raise _Finished(made)
         return made
 
-    async def _discard(self) -> None:
-        await self._parts.sink.discard([file.stored for file in self._receipt.files])
+    async def _discard(self, submission: Submission) -> None:
+        await self._parts.sink.call(self._parts.store.delete, [source.key for source in submission.job.sources])
 
     def _submission(self, head: UploadHead) -> Submission:
         settings, receipt = self._parts.settings, self._receipt
