@@ -18,6 +18,7 @@ from storage.file_store import (
     Chunk,
     FileStore,
     Key,
+    NewFile,
     attempt_of,
     is_job_id,
     new_source_key,
@@ -62,6 +63,29 @@ def put(store: FileStore, key: Key, *chunks: Chunk) -> Key:
 def content(store: FileStore, key: Key) -> bytes:
     with store.open(key) as file:
         return file.read()
+
+
+def test_many_small_files_are_stored_at_once(store: FileStore) -> None:
+    files = [NewFile(new_source_key(), [b"file ", b"%d" % number]) for number in range(20)]
+    files.append(NewFile(new_source_key(), []))
+
+    assert store.put_many(files) == [None] * 21
+
+    assert [content(store, file.key) for file in files[:20]] == [b"file %d" % number for number in range(20)]
+    assert content(store, files[20].key) == b""
+    assert store.put_many([]) == []
+
+
+def test_of_many_files_only_the_one_whose_key_is_taken_is_refused(store: FileStore) -> None:
+    taken = put(store, new_source_key(), b"first")
+    other = new_source_key()
+
+    refused, stored = store.put_many([NewFile(taken, [b"second"]), NewFile(other, [b"third"])])
+
+    assert isinstance(refused, StorageFailed)
+    assert stored is None
+    assert content(store, taken) == b"first"
+    assert content(store, other) == b"third"
 
 
 def test_bytes_come_back_as_they_were_written(store: FileStore) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import FileMissing, StorageError, StorageFailed, StorageFull
-from storage.file_store import Key, new_source_key
+from storage.file_store import Key, NewFile, new_source_key
 from storage.local_files import LocalFiles
 from storage.local_part import MAX_BUFFERS, WRITEBACK_BYTES
 from tests.storage.recording_file_system import RecordingFileSystem
@@ -75,6 +75,15 @@ def committing(scene: Scene) -> Callable[[], object]:
     return part.commit
 
 
+def putting_many(scene: Scene) -> Callable[[], object]:
+    def put() -> None:
+        (error,) = scene.store.put_many([NewFile(scene.key, [b"whole"])])
+        if error is not None:
+            raise error
+
+    return put
+
+
 def aborting(scene: Scene) -> Callable[[], object]:
     part = scene.store.create(scene.key)
     part.write([b"half"])
@@ -113,13 +122,14 @@ def starting(scene: Scene) -> Callable[[], object]:
 
 
 OPERATIONS = [
-    creating, writing, committing, aborting, opening, measuring, deleting, listing, looking_at_space, sweeping,
-    starting,
+    creating, writing, committing, putting_many, aborting, opening, measuring, deleting, listing, looking_at_space,
+    sweeping, starting,
 ]  # fmt: skip
 
 # Calls whose failure loses nothing: closing what is synced, given up or only read, and what abort itself does.
 FORGIVEN = {"committing": {"close"}, "aborting": {"unlink", "close"}, "creating": {"unlink", "close"}}
-FORGIVEN |= {"sweeping": {"close"}, "starting": {"close"}}
+FORGIVEN |= {"putting_many": {"close"}, "sweeping": {"close"}, "starting": {"close"}}
+COMMITTING = {"committing", "putting_many"}
 NEEDS_A_SWEEP = {"creating", "aborting", "sweeping"}
 
 
@@ -162,7 +172,7 @@ def test_any_failed_call_gives_the_right_error_and_harms_nothing(
             assert type(error) is ERRORS[number], told
             assert isinstance(error.__cause__, OSError), told
             assert error.__cause__.errno == number, told
-        check_nothing_is_harmed(scene, name, told, committed=name == "committing" and error is None)
+        check_nothing_is_harmed(scene, name, told, committed=name in COMMITTING and error is None)
         assert open_descriptors() == held - (name in {"writing", "committing", "aborting"}), told
     assert error is None
     assert nth > 1
@@ -229,6 +239,48 @@ def test_an_fsync_that_fails_once_and_would_then_succeed_is_never_a_success(tmp_
     assert synced == [scene.key + ".part", "files"][: {"part": 1, "folder": 2}[which]]
     with pytest.raises(FileMissing):
         scene.store.open(scene.key)
+
+
+@pytest.mark.parametrize("call", ["writev", "fsync", "rename"])
+def test_of_many_files_one_that_fails_does_the_others_no_harm(tmp_path: Path, call: str) -> None:
+    scene = Scene(tmp_path / "files")
+    files = [NewFile(new_source_key(), [b"%d" % number]) for number in range(3)]
+    scene.file_system.forget()
+    scene.store.put_many(files[:1])
+    calls_each = [name for name, _ in scene.file_system.calls]
+    scene.file_system.forget()
+    # The same call of the second file: what is shared comes after all of them.
+    scene.file_system.fail_at(calls_each.index("rename") + 1 + calls_each.index(call) + 1, errno.ENOSPC)
+
+    outcomes = scene.store.put_many([*files[1:], NewFile(scene.key, [b"last"])])
+
+    scene.file_system.heal()
+    assert [type(outcome) for outcome in outcomes] == [type(None), StorageFull, type(None)]
+    assert scene.parts() == []
+    assert scene.file_system.fired == call
+    assert {file.key for file in scene.store.files()} == {
+        *scene.neighbours, files[0].key, files[1].key, scene.key
+    }  # fmt: skip
+
+
+def test_when_the_shared_fsync_of_the_folder_fails_no_file_of_the_batch_is_left(tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "files")
+    files = [NewFile(new_source_key(), [b"small"]), NewFile(new_source_key(), [b"small"])]
+    scene.file_system.forget()
+    scene.store.put_many(files)
+    fsyncs = [
+        number for number, (name, what) in enumerate(scene.file_system.calls, 1) if (name, what) == ("fsync", "files")
+    ]
+    assert len(fsyncs) == 1
+    scene.store.delete([file.key for file in files])
+    scene.file_system.forget()
+    scene.file_system.fail_at(fsyncs[0], errno.EIO)
+
+    outcomes = scene.store.put_many(files)
+
+    scene.file_system.heal()
+    assert [type(outcome) for outcome in outcomes] == [StorageFailed, StorageFailed]
+    assert {file.key for file in scene.store.files()} == set(scene.neighbours)
 
 
 def test_one_file_that_cannot_be_deleted_does_not_spare_the_others(tmp_path: Path) -> None:
