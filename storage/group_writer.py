@@ -93,15 +93,24 @@ class GroupWriter:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            self._store_files(batch)
-            stored = [change for change in batch if change.error is None]
             try:
-                self._commit(stored)
-            except Exception:
-                # One of them failed and took the others with it: each for itself, so that it fails alone.
-                for change in stored:
-                    self._commit_alone(change)
+                self._write(batch)
+            except Exception as error:
+                # The database refused: locked for the whole busy timeout, say, which must not be waited for once more
+                # for each of them.
+                for change in batch:
+                    change.error = change.error or error
             _tell(batch)
+
+    def _write(self, batch: list[_Change]) -> None:
+        self._store_files(batch)
+        stored = [change for change in batch if change.error is None]
+        try:
+            self._commit(stored)
+        except _ChangeFailed:
+            # It took the others with it: each for itself, so that it fails alone.
+            for change in stored:
+                self._commit_alone(change)
 
     def _store_files(self, batch: list[_Change]) -> None:
         owners = [change for change in batch for _ in change.files]

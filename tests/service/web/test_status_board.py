@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from storage import job_table
 from storage.database import Database
 from storage.group_writer import GroupWriter
 from storage.lifecycle import JobStatus
+from storage.local_files import LocalFiles
 from tests.storage.job_builder import HOUR, act, change_row, claim, finish, now, one_of_each, running, submit
 
 
@@ -74,8 +76,8 @@ def test_a_commit_of_another_process_is_seen_at_once(board: StatusBoard, databas
     assert json.loads(snapshot.body)["progress"]["bytes_done"] == 77
 
 
-def test_a_commit_of_the_group_writer_is_seen_at_once(board: StatusBoard, database: Database) -> None:
-    writer = GroupWriter(database)
+def test_a_commit_of_the_group_writer_is_seen_at_once(board: StatusBoard, database: Database, tmp_path: Path) -> None:
+    writer = GroupWriter(database, LocalFiles(tmp_path / "files"))
     writer.start()
     job_id = submit(database)
 
