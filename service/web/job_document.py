@@ -163,13 +163,16 @@ def readable_size(size_bytes: float) -> str:
 
 
 def readable_duration(seconds: float) -> str:
-    """Return a time to read: 4 s, 3 min 20 s, 2 h 5 min."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """Return a time to read, in its two largest units: 4 s, 3 min 20 s, 2 h 5 min, 7 days."""
+    left = max(0, round(seconds))
+    parts = []
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {'day' if unit == 'days' and count == 1 else unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 s"
 
 
 def line(row: Row) -> str:

@@ -215,7 +215,15 @@ def test_no_size_is_shown_as_a_power_of_ten(size_bytes: int) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (-3, "0 s")],
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (604800, "7 days"),
+        (-3, "0 s"),
+    ],
 )
 def test_durations_are_read(seconds: float, text: str) -> None:
     assert readable_duration(seconds) == text
