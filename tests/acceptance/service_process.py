@@ -29,8 +29,10 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 class ServiceProcess:
     """A service over one data folder. ``settings`` are environment variables without their prefix, in any case."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, under: tuple[str, ...] = (), /, **settings: object) -> None:
+        """``under`` is a command that runs the service in its own place, as a tracer does."""
         self.folder = folder
+        self._under = under
         self.data_dir = folder / "data"
         self.settings = DEFAULTS | {f"VACPACK_{name.upper()}": str(value) for name, value in settings.items()}
         self.url = ""
@@ -49,7 +51,7 @@ class ServiceProcess:
         self._began_at = self._log_path.stat().st_size if self._log_path.exists() else 0
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [VACPACK, *arguments, "--data-dir", str(self.data_dir)],
+                [*self._under, VACPACK, *arguments, "--data-dir", str(self.data_dir)],
                 cwd=self.folder,
                 env=environment(self.settings),
                 stdout=log,

@@ -26,6 +26,7 @@ UPLOADS = 3
 RECOVERY_SECONDS = 5.0
 
 FORMATS = ("auto", "zstd", "gzip", "brotli", "xz")
+LEVELS = ("fast", "balanced", "small")
 SEED = int(os.environ.get("KILL_ROUNDS_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
 
 
@@ -49,8 +50,10 @@ class Rounds:
         """Let clients upload, kill something meanwhile, and see what they saw."""
         data = [self.payload() for _ in range(UPLOADS)]
         clients = [self.begin_upload(f"{number}-{index}", piece) for index, piece in enumerate(data)]
+        is_whole_service = number % 5 in (0, 3)
+        if not is_whole_service:
+            self.let_it_work()
         time.sleep(self.chance.uniform(0, 0.25))
-        is_whole_service = number % 2 == 0
         if is_whole_service:
             self.service.kill()
         else:
@@ -60,10 +63,17 @@ class Rounds:
         if is_whole_service:
             self.service.start()
 
+    def let_it_work(self) -> None:
+        """Give a new worker the time to have begun something; quick jobs may be over before they are seen."""
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline and not self.service.rows("SELECT 1 FROM jobs WHERE status = 'running'"):
+            time.sleep(0.01)
+
     def begin_upload(self, name: str, data: bytes) -> subprocess.Popen[bytes]:
         path = self.folder / name
         path.write_bytes(data)
-        target = f"{self.service.url}/uploads?format={self.chance.choice(FORMATS)}&level=fast"
+        asked = f"format={self.chance.choice(FORMATS)}&level={self.chance.choice(LEVELS)}"
+        target = f"{self.service.url}/uploads?{asked}"
         how = ["-X", "POST", "-T", path] if self.chance.random() < 0.5 else ["-F", f"file=@{path}"]
         options = ["--silent", "--max-time", "20", "-H", "Accept: text/plain", "--limit-rate", "8M"]
         return subprocess.Popen(["curl", *options, *how, target], stdout=subprocess.PIPE)
