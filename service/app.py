@@ -7,11 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 
 from service.web import documented, front, health, jobs, pages, problems, results, uploads
 from service.web.middleware import RequestScope
 from service.web.parts import Parts
+
+BUSY = frozenset({"get_job", "post_upload"})
+"""Routes that answer nearly all requests of a busy service."""
 
 Life = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -37,9 +41,10 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
     problems.install(app)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     app.mount("/docs/assets", StaticFiles(directory=front.DOCS_FOLDER), name="docs-assets")
-    # One flat list, tried in turn, the busy rooms first. ``include_router`` would nest them: 0.1 ms a request.
-    for room in (jobs, uploads, results, front, health):
-        app.router.routes.extend(room.router.routes)
+    # One flat list, tried in turn, the busy routes first. ``include_router`` would nest them: 0.1 ms a request.
+    rooms = (jobs, uploads, results, front, health)
+    routes = [route for room in rooms for route in room.router.routes if isinstance(route, APIRoute)]
+    app.router.routes.extend(sorted(routes, key=lambda route: route.name not in BUSY))
     app.add_middleware(RequestScope, metrics=parts.metrics)
     documented.complete(app)
     return app

@@ -53,8 +53,10 @@ def wants_sha256(header: str | None) -> bool:
 
     A bare ``sha-256`` counts as a weight of 1.
     """
+    if header is None:
+        return False
     try:
-        weight = _member(header or "")
+        weight = _member(header)
     except ValueError:
         return False
     return isinstance(weight, int) and weight > 0
