@@ -9,6 +9,9 @@ from collections.abc import Callable
 import structlog
 from structlog.typing import EventDict, Processor
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
+"""What could steer a terminal, made visible. Line ends are escaped by both renderers."""
+
 
 def configure(*, log_format: str, level: str, context: Callable[[], dict[str, str]]) -> None:
     """Send everything, ours and the libraries', to standard error in one form; ``context`` is added to each line."""
@@ -35,12 +38,18 @@ def configure(*, log_format: str, level: str, context: Callable[[], dict[str, st
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    final: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    renderer: Processor
     if log_format == "json":
-        final += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
-        order = ["timestamp", "level", "event"]
-        final += [structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer(key_order=order)]
+        renderer = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
+    final: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        # Not ``dict_tracebacks``: it tells the variables of every frame, keys and file bytes among them.
+        structlog.processors.format_exc_info,
+        _with_visible_controls,
+        renderer,
+    ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=final, foreign_pre_chain=shared))
     root = logging.getLogger()
@@ -56,3 +65,7 @@ def configure(*, log_format: str, level: str, context: Callable[[], dict[str, st
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     # The form parser warns of what a client sent; that client is told so, and the request's line has its status.
     logging.getLogger("python_multipart").setLevel(max(logging.ERROR, root.level))
+
+
+def _with_visible_controls(_logger: object, _method: str, event: EventDict) -> EventDict:
+    return {name: value.translate(_CONTROLS) if isinstance(value, str) else value for name, value in event.items()}

@@ -1,0 +1,157 @@
+"""Settings: typed, documented, frozen, and read from nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from service.settings import PREFIX, Settings, load_settings, unknown_names
+
+UNITS = ("_seconds", "_bytes", "_url", "_dir", "_token", "_format", "_level")
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings but the test's own, and no ``.env`` but one it writes."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_says_what_it_is_and_has_its_unit_in_its_name(name: str) -> None:
+    field = Settings.model_fields[name]
+
+    assert field.description
+    assert re.fullmatch(r"[A-Z`].{15,}[.]|[a-z].{15,}[.]|[A-Z].*e\.g\. \S+", field.description)
+    if field.annotation is float:
+        assert name.endswith("_seconds")
+    if name.endswith(UNITS):
+        assert field.annotation is not bool
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings().port = 1  # type: ignore[misc]
+
+
+def test_by_default_only_this_machine_can_reach_it() -> None:
+    assert load_settings().host == "127.0.0.1"
+
+
+def test_paths_follow_from_the_data_folder(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=Path("some where"))
+
+    folder = tmp_path / "some where"
+    assert settings.data_dir == folder
+    assert settings.database_url == f"sqlite:///{folder}/vacpack.db"
+    assert settings.files_url == f"file://{tmp_path}/some%20where/files"
+
+
+def test_paths_of_their_own_are_kept(tmp_path: Path) -> None:
+    settings = load_settings(database_url="sqlite:////srv/a.db", files_url="file:///srv/files")
+
+    assert (settings.database_url, settings.files_url) == ("sqlite:////srv/a.db", "file:///srv/files")
+
+
+def test_a_worker_runs_a_job_for_each_core_unless_told() -> None:
+    assert load_settings().worker_jobs == os.cpu_count()
+    assert load_settings(worker_jobs=3).worker_jobs == 3
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_read_from_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    others: dict[str, Any] = {
+        "host": "0.0.0.0",
+        "data_dir": "/srv/data",
+        "database_url": "sqlite:////srv/x.db",
+        "files_url": "file:///srv/f",
+        "public_url": "https://up.example",
+        "admin_token": "secret",
+        "embedded_worker": False,
+        "log_format": "json",
+        "log_level": "debug",
+        "worker_niceness": 7,
+    }
+    value = others.get(name, 4321)
+    monkeypatch.setenv(PREFIX + name.upper(), str(value))
+
+    found = getattr(load_settings(), name)
+
+    plain = found.get_secret_value() if isinstance(found, SecretStr) else found
+    assert str(plain) == str(value) or plain == value
+
+
+def test_an_argument_wins_over_the_environment_and_none_over_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VACPACK_PORT", "1111")
+
+    assert load_settings(port=2222).port == 2222
+    assert load_settings(port=None).port == 1111
+
+
+def test_a_file_beside_the_service_is_read_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("VACPACK_PORT=3333\nVACPACK_HOST=::1\nOTHER=1\n")
+    monkeypatch.setenv("VACPACK_HOST", "localhost")
+
+    settings = load_settings()
+
+    assert (settings.port, settings.host) == (3333, "localhost")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "70000"),
+        ("port", "http"),
+        ("max_upload_bytes", "0"),
+        ("max_upload_bytes", "10G"),
+        ("receive_timeout_seconds", "0"),
+        ("worker_niceness", "20"),
+        ("log_level", "loud"),
+        ("database_url", "postgresql://x"),
+        ("files_url", "s3://bucket"),
+        ("embedded_worker", "perhaps"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_its_name(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + name.upper(), value)
+
+    with pytest.raises(ValidationError, match=name):
+        load_settings()
+
+
+def test_the_admin_token_is_not_shown() -> None:
+    settings = load_settings(admin_token="very-secret")
+
+    assert "very-secret" not in repr(settings)
+    assert "very-secret" not in str(settings.model_dump())
+
+
+def test_known_names_are_not_strange_however_they_are_written() -> None:
+    known = {PREFIX + name.upper(): "" for name in Settings.model_fields}
+
+    assert unknown_names(known | {"vacpack_port": "", "PATH": "", "VACPACKER": ""}) == []
+
+
+def test_a_misspelt_name_is_told_with_the_nearest_that_exists() -> None:
+    assert unknown_names({"VACPACK_PROT": "", "VACPACK_MAX_UPLOAD_BYTE": "", "VACPACK_ZZZZZZZZ": ""}) == [
+        ("VACPACK_MAX_UPLOAD_BYTE", "VACPACK_MAX_UPLOAD_BYTES"),
+        ("VACPACK_PROT", "VACPACK_PORT"),
+        ("VACPACK_ZZZZZZZZ", None),
+    ]
+
+
+def test_misspelt_names_are_looked_for_in_the_environment_and_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("VACPACK_HOTS=x\nVACPACK_PORT=1\n")
+    monkeypatch.setenv("VACPACK_PROT", "1")
+
+    assert unknown_names() == [("VACPACK_HOTS", "VACPACK_HOST"), ("VACPACK_PROT", "VACPACK_PORT")]
