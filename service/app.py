@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 
 from service.web import documented, front, health, jobs, pages, problems, results, uploads
@@ -39,16 +38,12 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
-    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
-    app.mount("/docs/assets", StaticFiles(directory=front.DOCS_FOLDER), name="docs-assets")
     # One flat list, tried in turn, the busy routes first. ``include_router`` would nest them: 0.1 ms a request.
     rooms = (jobs, uploads, results, front, health)
-    routes: list[APIRoute] = [route for room in rooms for route in room.router.routes if isinstance(route, APIRoute)]
-    app.router.routes.extend(sorted(routes, key=_is_rare))
+    routes = [route for room in rooms for route in room.router.routes]
+    app.router.routes.extend(sorted(routes, key=lambda route: getattr(route, "name", "") not in BUSY))
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.mount("/docs/assets", StaticFiles(directory=front.DOCS_FOLDER), name="docs-assets")
     app.add_middleware(RequestScope, metrics=parts.metrics)
     documented.complete(app)
     return app
-
-
-def _is_rare(route: APIRoute) -> bool:
-    return route.name not in BUSY
