@@ -32,6 +32,7 @@ class ServiceProcess:
     def __init__(self, folder: Path, under: tuple[str, ...] = (), /, **settings: object) -> None:
         """``under`` is a command that runs the service in its own place, as a tracer does."""
         self.folder = folder
+        self.command = VACPACK
         self._under = under
         self.data_dir = folder / "data"
         self.settings = DEFAULTS | {f"VACPACK_{name.upper()}": str(value) for name, value in settings.items()}
@@ -51,7 +52,7 @@ class ServiceProcess:
         self._began_at = self._log_path.stat().st_size if self._log_path.exists() else 0
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._under, VACPACK, *arguments, "--data-dir", str(self.data_dir)],
+                [*self._under, self.command, *arguments, "--data-dir", str(self.data_dir)],
                 cwd=self.folder,
                 env=environment(self.settings),
                 stdout=log,
