@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import sysconfig
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ async def spawn(command: Sequence[str], settings: WorkSettings, life_lock_fd: in
     pipe = WakePipe(settings.to_json())
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe.read_fd, stdout=PIPE, pass_fds=(life_lock_fd,), env=_environment()
+            *command, stdin=pipe.read_fd, stdout=PIPE, pass_fds=(life_lock_fd,), env=environment()
         )
     except BaseException:
         pipe.close()
@@ -54,8 +55,13 @@ async def spawn(command: Sequence[str], settings: WorkSettings, life_lock_fd: in
     return Child(process, pipe)
 
 
-def _environment() -> dict[str, str]:
-    """Return this process's environment, with the folder that holds this package first on the child's path."""
+def environment() -> dict[str, str]:
+    """Return the child's environment: this one, and where this package lies, unless any interpreter finds it anyway.
+
+    ``PYTHONPATH`` goes before the standard library, which a folder of installed packages should not.
+    """
     root = str(Path(service.__file__).parent.parent)
+    if root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        return dict(os.environ)
     inherited = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root])}

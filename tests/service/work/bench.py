@@ -54,6 +54,10 @@ class Bench:
     store: LocalFiles
     settings: WorkSettings
 
+    @property
+    def files_dir(self) -> Path:
+        return Path(self.settings.files_dir)
+
     def with_settings(self, **changes: Any) -> Bench:
         return replace(self, settings=replace(self.settings, **changes))
 
@@ -113,4 +117,4 @@ class Bench:
 
     def parts(self) -> list[Path]:
         """Return the files that are being written."""
-        return list(Path(self.settings.files_dir).glob("*.part"))
+        return list(self.files_dir.glob("*.part"))

@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from service.codec import Chunk, Level
 from storage.errors import StorageFailed
-from storage.file_store import FileStore, Key, PartFile, Space, StoredFile
+from storage.file_store import Key
+from storage.local_files import LocalFiles
+from storage.local_part import LocalPart
 
 
-class FaultyPart:
-    """A part file that changes what is written, or fails to write it."""
+class FaultyStore(LocalFiles):
+    """A folder whose files are written through ``change``, which may raise; deleting sources may be refused."""
 
-    def __init__(self, part: PartFile, change: Callable[[bytes], bytes]) -> None:
-        self._part = part
-        self._change = change
-        self.key = part.key
-
-    @property
-    def size_bytes(self) -> int:
-        return self._part.size_bytes
-
-    def write(self, chunks: Sequence[Chunk]) -> None:
-        self._part.write([self._change(b"".join(chunks))])
-
-    def commit(self) -> None:
-        self._part.commit()
-
-    def abort(self) -> None:
-        self._part.abort()
-
-
-class FaultyStore:
-    """A file store whose results are written through ``change``, which may raise; deleting may be refused."""
-
-    def __init__(self, store: FileStore, change: Callable[[bytes], bytes], *, refuses_to_delete: bool = False) -> None:
-        self._store = store
+    def __init__(self, root: Path, change: Callable[[bytes], bytes], *, refuses_to_delete: bool = False) -> None:
+        super().__init__(root)
         self._change = change
         self._refuses_to_delete = refuses_to_delete
-        self.open: Callable[[Key], BinaryIO] = store.open
-        self.size_bytes: Callable[[Key], int] = store.size_bytes
-        self.files: Callable[[], Iterator[StoredFile]] = store.files
-        self.remove_dead_parts: Callable[[], int] = store.remove_dead_parts
-        self.space: Callable[[], Space] = store.space
 
-    def create(self, key: Key) -> PartFile:
-        return FaultyPart(self._store.create(key), self._change)
+    def create(self, key: Key) -> LocalPart:
+        part = super().create(key)
+        write = part.write
+        part.write = lambda chunks: write([self._change(b"".join(chunks))])  # type: ignore[method-assign]  # a fault
+        return part
 
     def delete(self, keys: Iterable[Key]) -> None:
         keys = list(keys)
         if self._refuses_to_delete and any(key.startswith("s-") for key in keys):
             raise StorageFailed("deleting: read-only")
-        self._store.delete(keys)
+        super().delete(keys)
 
 
 def as_it_is(content: bytes) -> bytes:

@@ -242,7 +242,7 @@ def test_every_byte_of_every_member_is_counted(bench: Bench) -> None:
 def test_sources_that_cannot_be_deleted_are_left_to_the_sweep(bench: Bench) -> None:
     bench.submit(text(50_000))
 
-    row = bench.run(FaultyStore(bench.store, as_it_is, refuses_to_delete=True))
+    row = bench.run(FaultyStore(bench.files_dir, as_it_is, refuses_to_delete=True))
 
     assert row["status"] == "succeeded"
     assert len(bench.stored_keys()) == 2

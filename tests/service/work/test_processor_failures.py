@@ -38,7 +38,7 @@ def test_a_flipped_byte_in_the_stored_result_is_caught(bench: Bench, target: For
     contents = (text(60_000), text(50_000, seed=2))[: 1 + (target in ARCHIVES)]
     job_id = bench.submit(*contents, names=("a", "b")[: len(contents)], format=target)
 
-    row = bench.run(FaultyStore(bench.store, flip_a_byte))
+    row = bench.run(FaultyStore(bench.files_dir, flip_a_byte))
 
     assert (row["status"], row["error_code"]) == ("queued", "verify_failed")
     assert_only_sources_are_left(bench)
@@ -124,7 +124,7 @@ def test_an_attempt_that_breaks_is_tried_again_and_says_why_in_our_words(
 ) -> None:
     bench.submit(text(60_000))
 
-    row = bench.run(FaultyStore(bench.store, raising(error)))
+    row = bench.run(FaultyStore(bench.files_dir, raising(error)))
 
     assert (row["status"], row["error_code"]) == ("queued", code)
     assert "passwd" not in row["error_detail"]
@@ -144,7 +144,7 @@ def test_a_codec_that_refuses_is_told_apart_from_a_result_that_does_not_verify(b
 def test_the_last_attempt_fails_for_good(bench: Bench) -> None:
     bench.submit(text(60_000), max_attempts=1)
 
-    row = bench.run(FaultyStore(bench.store, raising(StorageFull("full"))))
+    row = bench.run(FaultyStore(bench.files_dir, raising(StorageFull("full"))))
 
     assert (row["status"], row["error_code"]) == ("failed", "disk_full")
     assert row["error_code"] in FAILURES

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from service.work.life_lock import LifeLocks
 from service.work.sweep import SweepCounts, Sweeper
+from service.work.sweep_loops import SweepLoops
 from storage import job_views, worker_table
 from storage.errors import StorageFailed
 from storage.file_store import Key, new_source_key, random_id, result_key
 from tests.service.payloads import text
-from tests.service.work.bench import Bench
+from tests.service.work.bench import PATIENCE_SECONDS, Bench, until
 from tests.storage import job_builder
 from tests.storage.job_builder import HOUR, act, attempts_of, change_row
 
@@ -137,7 +139,7 @@ def test_files_that_no_row_names_are_removed_and_all_others_kept(bench: Bench, s
 
 def test_a_source_is_an_orphan_once_its_grace_is_over(bench: Bench, sweeper: Sweeper) -> None:
     key = bench.keep(b"abandoned")
-    path = Path(bench.settings.files_dir) / key
+    path = bench.files_dir / key
     os.utime(path, (path.stat().st_mtime - 61,) * 2)
 
     assert sweeper.remove_orphans(source_grace_seconds=60) == 1
@@ -153,7 +155,7 @@ def test_many_orphans_are_looked_up_in_batches(bench: Bench, sweeper: Sweeper, m
 
 def test_parts_of_dead_writers_are_removed(bench: Bench, sweeper: Sweeper) -> None:
     alive = bench.store.create(new_source_key())
-    (Path(bench.settings.files_dir) / f"{new_source_key()}.part").write_bytes(b"half")
+    (bench.files_dir / f"{new_source_key()}.part").write_bytes(b"half")
 
     assert sweeper.files(source_grace_seconds=60) == SweepCounts(dead_parts=1)
 
@@ -180,3 +182,24 @@ def test_a_worker_whose_files_cannot_be_removed_is_looked_at_again(
 
     assert sweeper.rescue_dead() == 0
     assert locks.dead() == []
+
+
+def test_a_worker_sweeps_as_long_as_it_lives_and_is_woken_for_what_was_rescued(
+    bench: Bench, locks: LifeLocks, sweeper: Sweeper
+) -> None:
+    keep_under(bench, result_key(random_id(), 1))
+    expiring = bench.submit(b"x", ttl_milliseconds=0)
+    bench.run()
+    dead = random_id()
+    lost = bench.submit(text(1000))
+    job_builder.claim(bench.database, dead)
+    woken = threading.Event()
+    loops = SweepLoops(sweeper, bench.settings, woken.set)
+
+    loops.start()
+    os.close(locks.take(dead).fd)
+    until(lambda: bench.status(expiring) == "expired" and len(bench.stored_keys()) == 1)
+    assert woken.wait(PATIENCE_SECONDS)
+
+    loops.stop()
+    assert bench.status(lost) == "queued"
