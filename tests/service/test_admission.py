@@ -1,0 +1,206 @@
+"""Who may come in: by size, by the queue's length, and by the room left for everybody who has been let in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import admission
+from service.admission import STRIDE_BYTES, Admission, Limits, Reservation
+from service.errors import QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
+from storage.job_views import Backlog
+
+GIB = 1024**3
+PLENTY = 1000 * GIB
+
+
+class Disk:
+    """A disk and a table as admission sees them."""
+
+    def __init__(self, free_bytes: int = PLENTY, queued: int = 0, source_bytes: int = 0) -> None:
+        self.free_bytes = free_bytes
+        self.backlog = Backlog(queued, 0, source_bytes, 0.0)
+        self.looks = 0
+
+    def free(self) -> int:
+        return self.free_bytes
+
+    def read(self) -> Backlog:
+        self.looks += 1
+        return self.backlog
+
+
+def admission_over(disk: Disk, **limits: Any) -> Admission:
+    table: dict[str, int] = {"max_upload_bytes": 10 * GIB, "max_queued_jobs": 10, "min_free_bytes": 0}
+    return Admission(Limits(**table | limits), free_bytes=disk.free, backlog=disk.read)
+
+
+def refused(act: Any, *arguments: Any) -> ServiceError:
+    with pytest.raises(ServiceError) as caught:
+        act(*arguments)
+    return caught.value
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that a test moves: its only item is the time."""
+    now = [1000.0]
+    monkeypatch.setattr(admission.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_an_upload_of_the_largest_size_comes_in_and_a_byte_more_does_not() -> None:
+    gate = admission_over(Disk(), max_upload_bytes=100)
+
+    gate.admit(100)
+    refusal = refused(gate.admit, 101)
+
+    assert refusal.kind is UPLOAD_TOO_LARGE
+    assert refusal.members == {"max_upload_bytes": 100}
+
+
+def test_an_upload_that_did_not_say_its_size_is_stopped_at_the_largest() -> None:
+    reservation = admission_over(Disk(), max_upload_bytes=100).admit(None)
+
+    reservation.take(60)
+    reservation.take(40)
+    assert refused(reservation.take, 1).kind is UPLOAD_TOO_LARGE
+
+
+def test_a_full_queue_lets_nobody_in_and_says_when_to_come_back() -> None:
+    gate = admission_over(Disk(queued=10))
+
+    refusal = refused(gate.admit, 1)
+
+    assert refusal.kind is QUEUE_FULL
+    assert refusal.headers == {"Retry-After": "30"}
+
+
+def test_jobs_let_in_count_before_the_table_is_looked_at_again(clock: list[float]) -> None:
+    disk = Disk(queued=8)
+    gate = admission_over(disk)
+
+    for _ in range(2):
+        gate.admit(1).close(became_job=True)
+
+    assert gate.queued == 10
+    assert refused(gate.admit, 1).kind is QUEUE_FULL
+    disk.backlog = Backlog(0, 0, 0, 0.0)
+    clock[0] += admission.REFRESH_SECONDS
+    gate.admit(1)
+
+
+def test_uploads_given_up_do_not_count_as_jobs() -> None:
+    gate = admission_over(Disk(queued=9))
+
+    for _ in range(5):
+        gate.admit(1).close(became_job=False)
+
+    assert gate.queued == 9
+
+
+def test_room_is_kept_for_the_upload_and_its_result_above_the_reserve() -> None:
+    gate = admission_over(Disk(free_bytes=300), min_free_bytes=100)
+
+    refusal = refused(gate.admit, 101)
+
+    assert refusal.kind is STORAGE_FULL
+    assert refusal.members == {"needed_bytes": 202, "available_bytes": 200}
+    gate.admit(100)
+
+
+def test_there_is_never_less_than_nothing_available() -> None:
+    assert refused(admission_over(Disk(free_bytes=5), min_free_bytes=100).admit, 1).members["available_bytes"] == 0
+
+
+def test_reservations_of_parallel_uploads_add_up() -> None:
+    gate = admission_over(Disk(free_bytes=1000))
+    first = gate.admit(300)
+    gate.admit(200)
+
+    assert refused(gate.admit, 1).kind is STORAGE_FULL
+
+    first.close(became_job=False)
+    gate.admit(300)
+
+
+def test_what_waiting_jobs_may_yet_write_is_kept_free() -> None:
+    gate = admission_over(Disk(free_bytes=1000, source_bytes=800))
+
+    assert refused(gate.admit, 101).kind is STORAGE_FULL
+    gate.admit(100)
+
+
+def test_the_room_for_a_result_stays_reserved_when_the_upload_became_a_job(clock: list[float]) -> None:
+    disk = Disk(free_bytes=1000)
+    gate = admission_over(disk)
+    reservation = gate.admit(300)
+    reservation.take(300)
+    disk.free_bytes -= 300
+    reservation.close(became_job=True)
+
+    # 1000 less the 300 stored, less 300 for its result.
+    assert refused(gate.admit, 201).members == {"needed_bytes": 402, "available_bytes": 400}
+    gate.admit(200).close(became_job=False)
+    disk.backlog = Backlog(1, 0, 300, 0.0)
+    clock[0] += 1
+    assert refused(gate.admit, 201).members["available_bytes"] == 400
+
+
+def test_an_upload_without_a_size_reserves_as_it_comes() -> None:
+    gate = admission_over(Disk(free_bytes=2 * 3 * STRIDE_BYTES))
+    reservation = gate.admit(None)
+    for _ in range(3):
+        reservation.take(STRIDE_BYTES)
+
+    assert refused(reservation.take, 1).kind is STORAGE_FULL
+
+
+def test_a_long_upload_sees_room_that_others_took_meanwhile(clock: list[float]) -> None:
+    disk = Disk(free_bytes=PLENTY)
+    reservation = admission_over(disk).admit(None)
+    reservation.take(STRIDE_BYTES)
+    disk.free_bytes = 0
+    clock[0] += 1
+
+    assert refused(reservation.take, 1).kind is STORAGE_FULL
+
+
+def test_the_table_is_looked_at_a_few_times_a_second_only(clock: list[float]) -> None:
+    disk = Disk()
+    gate = admission_over(disk)
+    for _ in range(100):
+        gate.admit(1).close(became_job=False)
+    assert disk.looks == 1
+
+    clock[0] += admission.REFRESH_SECONDS
+    gate.admit(1)
+    assert disk.looks == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.none() | st.integers(0, 1000), st.lists(st.integers(0, 1000), max_size=5), st.booleans()),
+        max_size=8,
+    )
+)
+def test_when_all_are_closed_nothing_is_reserved(
+    uploads: list[tuple[int | None, list[int], bool]],
+) -> None:
+    gate = admission_over(Disk(), max_queued_jobs=1000)
+    reservations: list[tuple[Reservation, bool]] = []
+    for declared, chunks, became_job in uploads:
+        reservation = gate.admit(declared)
+        for chunk in chunks:
+            reservation.take(chunk)
+        reservations.append((reservation, became_job))
+
+    for reservation, became_job in reservations:
+        reservation.close(became_job=became_job)
+        assert gate._reserved_bytes >= 0
+
+    assert gate._reserved_bytes == 0
+    assert gate.queued == sum(became_job for _, became_job in reservations)
