@@ -26,9 +26,13 @@ class SweepLoops:
             if sweeper.rescue_dead():
                 on_rescue()
 
+        def sweep() -> None:
+            if sweeper.rows().rescued:
+                on_rescue()
+
         self._loops = (
             Loop("rescuing", rescue, pause_seconds=RESCUE_SECONDS),
-            Loop("sweeping", sweeper.rows, pause_seconds=settings.sweep_seconds),
+            Loop("sweeping", sweep, pause_seconds=settings.sweep_seconds),
             Loop("sweeping files", lambda: sweeper.files(source_grace_seconds=grace), pause_seconds=FILES_SECONDS),
         )
 
