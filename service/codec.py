@@ -94,8 +94,6 @@ class ZstdCodec:
     suffix = ".zst"
     media_type = "application/zstd"
     coding: str | None = "zstd"
-    # MB/s on two cores and ratio of the mix in docs/codecs.md: 3: 330, 2.54; 9: 70, 2.67; 19: 4, 2.81.
-    # Levels from 20 on ask for windows of 32 MiB and more.
     # Ratio of the mix in docs/codecs.md: 2.41, 2.53, 2.66; two threads of an idle machine reach 330, 60 and 4 MB/s.
     # Levels from 20 on ask for windows of 32 MiB and more.
     levels: Mapping[Level, int] = {Level.FAST: 3, Level.BALANCED: 9, Level.SMALL: 19}

@@ -12,7 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
-from service.web.filenames import name_of_disposition, name_of_part
+from service.web.filenames import MAX_SEMICOLONS, name_of_disposition, name_of_part
 
 MAX_HEADER_BYTES = 64 * 1024
 """Of one header of one part: names of 4,000 characters, percent-encoded, must fit."""
@@ -115,6 +115,8 @@ class FormParser:
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
+        if self._disposition.count(b";") > MAX_SEMICOLONS:
+            raise ServiceError(BAD_MULTIPART, f"A part's Content-Disposition has more than {MAX_SEMICOLONS} semicolons.")
         kind, parameters = parse_options_header(self._disposition)
         if kind != b"form-data" or b"name" not in parameters:
             raise ServiceError(BAD_MULTIPART, "A part has no Content-Disposition: form-data; name=….")
