@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from anyio import CapacityLimiter
 
 from migrations import migrate
+from service import logs
 from service.admission import Admission, Limits
 from service.dispatch import Dispatcher, NoDispatcher
 from service.settings import Settings
@@ -191,5 +192,6 @@ def sweep(settings: Settings) -> dict[str, int]:
 
 def work(settings: Settings) -> None:
     """Run a worker without HTTP until told to stop."""
+    logs.configure(log_format=settings.log_format, level=settings.log_level, context=dict)
     prepare(settings)
     run_standalone(work_settings(settings))

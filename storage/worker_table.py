@@ -29,11 +29,6 @@ def unregister(connection: Connection, worker_id: str) -> None:
     connection.execute(delete(workers).where(workers.c.id == worker_id))
 
 
-def workers_on(connection: Connection, host: str) -> list[str]:
-    """Return the ids of all workers entered on this host, dead or alive."""
-    return list(connection.execute(select(workers.c.id).where(workers.c.host == host)).scalars())
-
-
 def forget_silent(connection: Connection, *, for_milliseconds: int) -> int:
     """Remove workers that were silent so long and hold no job; return how many."""
     holding = select(jobs.c.lease_owner).where(jobs.c.status == status_literal(JobStatus.RUNNING))

@@ -79,15 +79,6 @@ def test_a_worker_that_ends_is_removed_and_others_stay(database: Database) -> No
     assert list(entered(database)) == ["w2"]
 
 
-def test_workers_are_found_by_their_host(database: Database) -> None:
-    for worker_id, host in (("w1", "here"), ("w2", "there"), ("w3", "here")):
-        register(database, worker_id, host)
-
-    with database.read() as connection:
-        assert sorted(worker_table.workers_on(connection, "here")) == ["w1", "w3"]
-        assert worker_table.workers_on(connection, "nowhere") == []
-
-
 def test_silent_workers_are_forgotten_unless_they_hold_a_job(database: Database) -> None:
     for worker_id in ("silent", "holding", "living"):
         register(database, worker_id)
