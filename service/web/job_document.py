@@ -9,6 +9,7 @@ from typing import Any
 
 from service.failures import FAILURES
 from service.web.options import ARCHIVES
+from storage.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
 
 COMPRESSING_SHARE = 95.0
@@ -179,7 +180,7 @@ def line(row: Row) -> str:
     """Return the status as one line for people: what, how far, what next."""
     match JobStatus(row["status"]):
         case JobStatus.QUEUED:
-            return f"queued: {row['name']}, number {row['queue_position']} in line"
+            return f"queued: {row['name']}, {_place(row['queue_position'])} in line"
         case JobStatus.RUNNING:
             return f"running: {row['name']}, {_running(row)}"
         case JobStatus.SUCCEEDED:
@@ -188,6 +189,10 @@ def line(row: Row) -> str:
             return f"failed: {row['name']}, {row['error_code']}: {row['error_detail']}"
         case status:
             return f"{status}: {row['name']}"
+
+
+def _place(position: int) -> str:
+    return f"number {position}" if position < LAST_POSITION else f"number {LAST_POSITION} or later"
 
 
 def _running(row: Row) -> str:

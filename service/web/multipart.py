@@ -116,7 +116,8 @@ class FormParser:
 
     def _on_headers_finished(self) -> None:
         if self._disposition.count(b";") > MAX_SEMICOLONS:
-            raise ServiceError(BAD_MULTIPART, f"A part's Content-Disposition has more than {MAX_SEMICOLONS} semicolons.")
+            detail = f"A part's Content-Disposition has more than {MAX_SEMICOLONS} semicolons."
+            raise ServiceError(BAD_MULTIPART, detail)
         kind, parameters = parse_options_header(self._disposition)
         if kind != b"form-data" or b"name" not in parameters:
             raise ServiceError(BAD_MULTIPART, "A part has no Content-Disposition: form-data; name=….")

@@ -78,7 +78,7 @@ class Job(Shape):
     format: str = Field(description="As asked for.")
     level: str
     progress: Progress
-    queue_position: int | None = Field(description="1 is next; null unless queued.")
+    queue_position: int | None = Field(description="1 is next, 100 is 100 or later; null unless queued.")
     attempt: int
     max_attempts: int
     cancel_requested: bool
