@@ -75,15 +75,16 @@ def _with_preference(response: Response, request: Request, seconds: float) -> Re
 async def get_jobs(
     request: Request,
     ids: Annotated[str | None, Query(max_length=27 * MAX_IDS)] = None,
-    status: JobStatus | None = None,
-    q: Annotated[str | None, Query(max_length=240)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this status.")] = None,
+    q: Annotated[str | None, Query(max_length=240, description="Only names that hold this, in any case.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Jobs in one answer.")] = 50,
+    cursor: Annotated[int | None, Query(ge=1, le=2**62, description="The next_cursor of the page before.")] = None,
 ) -> Response:
     """Return the jobs of these ids, held together if asked to wait; or, for the admin, a list of all."""
     parts = parts_of(request)
+    seconds = _wait_seconds(request, parts)
     if ids is not None:
-        return await _several(request, parts, ids)
+        return await _several(request, parts, ids, seconds)
     parts.keys.check_admin(request)
     wanted = JobFilter(status=status, name_contains=q, before_seq=cursor, limit=limit)
     rows = await parts.read(partial(list_jobs, wanted=wanted))
@@ -91,11 +92,10 @@ async def get_jobs(
     return _json({"jobs": [document(dict(row), parts.settings.public_url) for row in rows], "next_cursor": more})
 
 
-async def _several(request: Request, parts: Parts, ids: str) -> Response:
+async def _several(request: Request, parts: Parts, ids: str, seconds: float) -> Response:
     job_ids = list(dict.fromkeys(filter(None, ids.split(","))))
     if not all(map(is_job_id, job_ids)) or not 0 < len(job_ids) <= MAX_IDS:
         raise ServiceError(BAD_OPTION, f"ids is a list of 1 to {MAX_IDS} job ids, separated by commas.", option="ids")
-    seconds = _wait_seconds(request, parts)
     if seconds:
 
         def has_news() -> bool:

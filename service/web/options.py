@@ -44,19 +44,19 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def read_options(values: Mapping[str, str], *, max_ttl_seconds: int) -> Options:
-    """Return the options among ``values``; the defaults for those that are missing or empty.
+    """Return the options among ``values``; the defaults for those that are missing. Empty is no value.
 
     Raises:
         ServiceError: bad_option, naming the values that are allowed.
     """
     if not values:
         return Options()
-    format_name = values.get("format") or AUTO
-    level = values.get("level") or str(Level.BALANCED)
+    format_name = values.get("format", AUTO)
+    level = values.get("level", str(Level.BALANCED))
     _check("format", format_name, FORMATS)
     _check("level", level, LEVELS)
     expires = values.get("expires")
-    return Options(format_name, level, _seconds(expires, max_ttl_seconds) if expires else None)
+    return Options(format_name, level, None if expires is None else _seconds(expires, max_ttl_seconds))
 
 
 def _check(option: str, value: str, allowed: tuple[str, ...]) -> None:

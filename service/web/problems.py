@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from service.errors import (
@@ -32,6 +31,7 @@ from service.errors import (
 )
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
+from service.web.routing import other_methods
 from storage.errors import JobNotFound, StorageError, StorageFull
 
 _log = logging.getLogger("vacpack.http")
@@ -42,7 +42,7 @@ def problem(request: Request, error: ServiceError) -> Response:
     kind = error.kind
     headers = {"Cache-Control": "no-store", "Vary": "Accept", **error.headers}
     if kind is METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_other_methods(request))
+        headers["Allow"] = ", ".join(other_methods(request))
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": kind.title,
@@ -59,15 +59,6 @@ def problem(request: Request, error: ServiceError) -> Response:
             return render(request, "error.html", {"error": body}, status=kind.status, headers=headers)
     content = json.dumps(body, ensure_ascii=False) + "\n"
     return Response(content, kind.status, headers, "application/problem+json")
-
-
-def _other_methods(request: Request) -> list[str]:
-    """Return every method this address takes (RFC 9110, 10.2.1); the framework tells those of one route only."""
-    methods: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    return sorted(methods - {request.method})
 
 
 DRAIN_BYTES = 64 * 1024**2

@@ -62,7 +62,7 @@ async def get_result(request: Request, job_id: str) -> Response:
     parts = parts_of(request)
     row = answers.snapshot_of(parts, job_id).row
     wanted = request.query_params.get("format")
-    if wanted not in (None, "", "gzip"):
+    if wanted not in (None, "gzip"):
         detail = f"format can be gzip, or left out for the result as stored; not {wanted[:40]!r}."
         raise ServiceError(BAD_OPTION, detail, option="format", allowed=["gzip"])
     _check_ready(row)

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.routing import Match, Route
+
+ROUTED = frozenset({"jobs", "docs", "limits", "livez", "readyz", "metrics", "openapi.json", "static", "favicon.ico"})
+"""First segments of a path that are not file names."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -18,3 +23,14 @@ def get_and_head(router: APIRouter, path: str, **words: Any) -> Callable[[Handle
         return router.head(path, **words | {"include_in_schema": False})(handler)
 
     return register
+
+
+def other_methods(request: Request) -> list[str]:
+    """Return every other method this address takes (RFC 9110, 10.2.1); the framework tells those of one route only."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    if request.url.path.lstrip("/").partition("/")[0] in ROUTED:
+        methods.discard("PUT")
+    return sorted(methods - {request.method})

@@ -26,6 +26,7 @@ from service.web.options import check_count, read_options
 from service.web.parts import Parts, parts_of
 from service.web.problems import LingeringResponse, problem, translated
 from service.web.receiving import FormReceiver, Receipt, receive_raw, undone_on_error
+from service.web.routing import ROUTED
 from service.web.upload_head import UploadHead, idempotent, read_head, read_key
 from storage.errors import StorageError
 from storage.file_store import random_id
@@ -33,9 +34,6 @@ from storage.job_table import NewJob, NewSource
 
 router = APIRouter(tags=["uploads"])
 _log = logging.getLogger("vacpack.uploads")
-
-ROUTED = frozenset({"jobs", "docs", "limits", "livez", "readyz", "metrics", "openapi.json", "static", "favicon.ico"})
-"""First segments of a path that are not file names."""
 
 
 @router.post("/uploads", **documented.POST_UPLOAD)
@@ -60,7 +58,7 @@ async def put_named(request: Request, background: BackgroundTasks) -> Response:
 
 
 @router.put("/uploads", **documented.PUT_UNNAMED)
-@router.put("/", include_in_schema=False)
+@router.put("/", **documented.PUT_ROOT)
 async def put_unnamed(request: Request, background: BackgroundTasks) -> Response:
     """Take a raw body: what ``curl -T -`` sends."""
     return await _take(request, background, None)
@@ -216,6 +214,7 @@ class _Upload:
 
     def _submission(self, head: UploadHead) -> Submission:
         settings, receipt = self._parts.settings, self._receipt
+        # A browser sends every field of its form, those left alone as well.
         asked = {name: value for name, value in receipt.fields.items() if value}
         options = read_options(head.query | asked, max_ttl_seconds=settings.max_ttl_seconds)
         check_count(options.format, len(receipt.files))

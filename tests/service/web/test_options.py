@@ -20,9 +20,10 @@ def test_nothing_said_is_auto_and_balanced_for_as_long_as_the_server_keeps() -> 
     assert read_options({}, max_ttl_seconds=1) == Options("auto", "balanced", None)
 
 
-def test_an_empty_value_says_nothing() -> None:
-    # What a browser sends for a field left alone.
-    assert read_options({"format": "", "level": "", "expires": ""}, max_ttl_seconds=1) == Options()
+@pytest.mark.parametrize("option", ["format", "level", "expires"])
+def test_an_empty_value_is_none(option: str) -> None:
+    # A script whose variable was not set is told so; a form's empty fields are left out before.
+    assert refusal_of({option: ""}).members["option"] == option
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,0 +1,29 @@
+"""What ``/docs`` says of each operation: options, answers, errors. Only words; the routes decide, tests compare."""
+
+from service.web.documented.description import DESCRIPTION, complete
+from service.web.documented.downloads import GET_ORIGINAL, GET_RESULT
+from service.web.documented.jobs import CANCEL, DELETE, GET_JOB, GET_JOBS, RETRY
+from service.web.documented.operations import FRONT, LIMITS, LIVEZ, METRICS, READYZ
+from service.web.documented.uploads import POST_UPLOAD, PUT_ROOT, PUT_SHORT, PUT_UNNAMED, PUT_UPLOAD
+
+__all__ = [
+    "CANCEL",
+    "DELETE",
+    "DESCRIPTION",
+    "FRONT",
+    "GET_JOB",
+    "GET_JOBS",
+    "GET_ORIGINAL",
+    "GET_RESULT",
+    "LIMITS",
+    "LIVEZ",
+    "METRICS",
+    "POST_UPLOAD",
+    "PUT_ROOT",
+    "PUT_SHORT",
+    "PUT_UNNAMED",
+    "PUT_UPLOAD",
+    "READYZ",
+    "RETRY",
+    "complete",
+]

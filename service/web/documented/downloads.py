@@ -1,0 +1,51 @@
+"""The words on downloads: the result and the original, in every form."""
+
+from __future__ import annotations
+
+from service.web.documented.terms import BYTES, JOB_ID, NOT_MODIFIED, Answers, Words, header, parameter, problems
+
+_HEADERS = {
+    "ETag": header("Of these bytes: each format and each coding has its own."),
+    "Content-Disposition": header("An attachment, with the file's name."),
+    "Repr-Digest": header("SHA-256 of the whole body, where it is known beforehand (RFC 9530)."),
+    "Accept-Ranges": header("Whether parts can be asked for."),
+}
+_FILE: Answers = {
+    200: {"description": "The bytes, as an attachment.", "content": BYTES, "headers": _HEADERS},
+    206: {
+        "description": "A part of them.",
+        "content": BYTES,
+        "headers": _HEADERS | {"Content-Range": header("Which part, and of how many bytes.")},
+    },
+}
+_ASKING = [
+    parameter("Range", "header", "One range of bytes (RFC 9110, 14); anything else is ignored.", example="bytes=0-99"),
+    parameter("If-Range", "header", "The ETag that the range is of; another gives the whole."),
+    parameter("If-None-Match", "header", "An ETag: 304 where it is still the same."),
+]
+_ERRORS = ("job_not_found", "job_expired", "range_not_satisfiable", "storage_failed")
+_GZIP = parameter(
+    "format",
+    "query",
+    "`gzip`: transcoded while it is sent, so without length and ranges. Left out: as stored.",
+    {"type": "string", "enum": ["gzip"]},
+)
+
+GET_RESULT: Words = {
+    "operation_id": "get_result",
+    "summary": "The result, as stored or as gzip",
+    "responses": _FILE | NOT_MODIFIED | problems(*_ERRORS, "not_ready", "no_result", "not_transcodable", "bad_option"),
+    "openapi_extra": {"parameters": [JOB_ID, _GZIP, *_ASKING]},
+}
+GET_ORIGINAL: Words = {
+    "operation_id": "get_original",
+    "summary": "The bytes that came in, by Content-Encoding where the client can undo it",
+    "responses": _FILE | NOT_MODIFIED | problems(*_ERRORS, "no_original"),
+    "openapi_extra": {
+        "parameters": [
+            JOB_ID,
+            parameter("Accept-Encoding", "header", "Codings the client can undo.", example="gzip, br, zstd"),
+            *_ASKING,
+        ]
+    },
+}

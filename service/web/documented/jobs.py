@@ -1,0 +1,75 @@
+"""The words on jobs: status, waits, lists, and what owners change."""
+
+from __future__ import annotations
+
+from service.web.documented.terms import JOB_ID, NOT_MODIFIED, PAGE, TEXT, Words, header, parameter, problems
+from service.web.schemas import Job, JobPage, SeveralJobs
+
+_WAIT_TEXT = (
+    "Hold the request so many seconds while nothing changes (with `If-None-Match`), or until the job has ended"
+    " (without); at most `max_wait_seconds` of `/limits`."
+)
+_WAIT = [
+    parameter("wait", "query", _WAIT_TEXT, {"type": "integer", "minimum": 0, "maximum": 999_999}),
+    parameter("Prefer", "header", "`wait=N` does the same (RFC 7240).", example="wait=25"),
+    parameter(
+        "If-None-Match", "header", "The ETag of the answer before: 304 where nothing has changed.", example='"7"'
+    ),
+]
+_IDS = parameter(
+    "ids",
+    "query",
+    "These jobs, up to 500, separated by commas; held together by `wait`. Without it: the list of all, for the admin.",
+    {"type": "string", "pattern": "^[a-z2-7]{26}(,[a-z2-7]{26}){0,499}$"},
+)
+_MANAGE = ("key_needed", "cross_site", "job_not_found", "job_expired")
+_HEADERS = {
+    "ETag": header("Changes with the status; each form has its own, a page has none."),
+    "Retry-After": header("Seconds until asking again is worth while; until the job has ended.", "integer"),
+}
+
+
+def _job_answer(text: str) -> Words:
+    return {"model": Job, "description": text, "content": TEXT | PAGE, "headers": _HEADERS}
+
+
+GET_JOB: Words = {
+    "operation_id": "get_job",
+    "summary": "Status of a job",
+    "responses": {200: _job_answer("The status: as text one line, for browsers a page.")}
+    | NOT_MODIFIED
+    | problems("job_not_found", "job_expired", "bad_option"),
+    "openapi_extra": {"parameters": [JOB_ID, *_WAIT]},
+}
+GET_JOBS: Words = {
+    "operation_id": "get_jobs",
+    "summary": "Status of several jobs by id, or a list of all (admin)",
+    "response_model": JobPage | SeveralJobs,
+    "responses": {200: {"description": "The jobs."}} | NOT_MODIFIED | problems("admin_only", "bad_option"),
+    "openapi_extra": {"parameters": [_IDS, *_WAIT]},
+}
+CANCEL: Words = {
+    "operation_id": "cancel_job",
+    "summary": "Cancel a job",
+    "responses": {
+        200: _job_answer("It is cancelled."),
+        202: _job_answer("It is running, and will stop within a second."),
+    }
+    | problems(*_MANAGE, "not_cancellable"),
+    "openapi_extra": {"parameters": [JOB_ID]},
+}
+RETRY: Words = {
+    "operation_id": "retry_job",
+    "summary": "Run a failed or cancelled job again",
+    "status_code": 202,
+    "responses": {202: _job_answer("It is queued.")} | problems(*_MANAGE, "not_retryable"),
+    "openapi_extra": {"parameters": [JOB_ID]},
+}
+DELETE: Words = {
+    "operation_id": "delete_job",
+    "summary": "Remove a job and its files",
+    "status_code": 204,
+    "responses": {204: {"description": "It is gone; what was running is stopped."}}
+    | problems("key_needed", "cross_site", "job_not_found", "storage_failed"),
+    "openapi_extra": {"parameters": [JOB_ID]},
+}

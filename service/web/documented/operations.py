@@ -1,0 +1,35 @@
+"""The words on pages and operations: the front door, health, limits, metrics."""
+
+from __future__ import annotations
+
+from service.web.documented.terms import PAGE, TEXT, Words, problems
+from service.web.schemas import Health, LimitsDocument
+
+FRONT: Words = {
+    "operation_id": "front",
+    "summary": "The upload page, or the manual as text",
+    "responses": {200: {"description": "For browsers a page, else text.", "content": TEXT | PAGE}} | problems(),
+}
+LIVEZ: Words = {
+    "operation_id": "livez",
+    "summary": "Whether the process answers",
+    "response_model": None,
+    "responses": {200: {"model": Health}} | problems(),
+}
+READYZ: Words = {
+    "operation_id": "readyz",
+    "summary": "Whether database, files and a worker are there",
+    "response_model": None,
+    "responses": {200: {"model": Health}} | problems("not_healthy"),
+}
+LIMITS: Words = {
+    "operation_id": "limits",
+    "summary": "Every number and value a client must know",
+    "response_model": None,
+    "responses": {200: {"model": LimitsDocument}} | problems(),
+}
+METRICS: Words = {
+    "operation_id": "metrics",
+    "summary": "Metrics for Prometheus (admin)",
+    "responses": {200: {"description": "The text format.", "content": TEXT}} | problems("admin_only", "storage_failed"),
+}

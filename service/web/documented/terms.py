@@ -1,0 +1,57 @@
+"""The words that descriptions are made of: parameters, bodies, errors, and what every operation has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.errors import ERRORS
+
+Words = dict[str, Any]
+Answers = dict[int | str, Words]
+
+TEXT: Words = {"text/plain": {"schema": {"type": "string"}}}
+PAGE: Words = {"text/html": {"schema": {"type": "string"}}}
+BYTES: Words = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+NOT_MODIFIED: Answers = {304: {"description": "It is still what `If-None-Match` names."}}
+
+_ANYWHERE = ("bad_request", "headers_too_large", "internal_error", "database_busy", "shutting_down")
+
+
+def parameter(
+    name: str, place: str, text: str, schema: Words | None = None, *, required: bool = False, example: str | None = None
+) -> Words:
+    """Return one parameter. Without a schema it is any text: what HTTP says to ignore where it is malformed."""
+    words: Words = {
+        "name": name,
+        "in": place,
+        "description": text,
+        "required": required,
+        "schema": schema or {"type": "string"},
+    }
+    return words if example is None else words | {"example": example}
+
+
+JOB_ID = parameter(
+    "job_id", "path", "The job's id, from the 202.", {"type": "string", "pattern": "^[a-z2-7]{26}$"}, required=True
+)
+
+
+def problems(*codes: str) -> Answers:
+    """Return the answers of these errors and of those that any request may meet, those of one status together."""
+    answers: Answers = {}
+    for code in dict.fromkeys((*codes, *_ANYWHERE)):
+        kind = ERRORS[code]
+        content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}} | TEXT | PAGE
+        answer = answers.setdefault(kind.status, {"description": "", "content": content})
+        answer["description"] = "; ".join(filter(None, [answer["description"], f"`{code}`: {kind.title}"]))
+    return dict(sorted(answers.items()))
+
+
+def header(text: str, kind: str = "string") -> Words:
+    """Return one response header."""
+    return {"description": text, "schema": {"type": kind}}
+
+
+def link(operation_id: str, text: str) -> Words:
+    """Return a link from a job's document to what can be done with the job."""
+    return {"operationId": operation_id, "description": text, "parameters": {"job_id": "$response.body#/id"}}

@@ -1,0 +1,130 @@
+"""The words on uploads: four doors with the same options and the same answers."""
+
+from __future__ import annotations
+
+from service.web.documented.terms import PAGE, TEXT, Words, header, link, parameter, problems
+from service.web.options import FORMATS, LEVELS
+from service.web.schemas import AcceptedJob
+
+_OPTIONS = [
+    parameter(
+        "format",
+        "query",
+        "`auto` is zstd, zip for several files, or as it came where that is smaller. The last three are archives.",
+        {"type": "string", "enum": list(FORMATS), "default": "auto"},
+    ),
+    parameter(
+        "level",
+        "query",
+        "How much time a smaller result is worth.",
+        {"type": "string", "enum": list(LEVELS), "default": "balanced"},
+    ),
+    parameter(
+        "expires",
+        "query",
+        "How long the files are kept once the job has ended: `30m`, `12h`, `7d`; up to `max_ttl_seconds` of `/limits`.",
+        {"type": "string", "pattern": "^[1-9][0-9]{0,8} ?[smhdw]?$"},
+    ),
+]
+_FILENAME = parameter("filename", "query", "The name of a raw body.", example="big.log")
+_FILE_OF_PATH = parameter("filename", "path", "The file's name.", {"type": "string", "minLength": 1}, required=True)
+_HEADERS = [
+    parameter(
+        "Idempotency-Key",
+        "header",
+        "The same key and request make one job only, for `idempotency_seconds` of `/limits`; a repeat takes over from"
+        " a request that is still arriving. In double quotes or without.",
+        {"type": "string", "maxLength": 257},
+        example='"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+    ),
+    parameter(
+        "Repr-Digest",
+        "header",
+        "`sha-256=:BASE64:` of the file, checked before the 202 (RFC 9530); so is `Content-Digest`. In a form it is a"
+        " header of the file's part. Other algorithms are ignored.",
+    ),
+    parameter("Want-Repr-Digest", "header", "`sha-256=1` puts the digest into the 202.", example="sha-256=1"),
+]
+_ERRORS = (
+    "body_truncated",
+    "bad_digest",
+    "digest_mismatch",
+    "bad_idempotency_key",
+    "cross_site",
+    "receive_timeout",
+    "superseded",
+    "upload_too_large",
+    "urlencoded",
+    "content_encoding",
+    "bad_option",
+    "unknown_option",
+    "idempotency_mismatch",
+    "storage_failed",
+    "queue_full",
+    "storage_full",
+)
+_FORM_ERRORS = ("bad_multipart", "too_many_files", "file_missing", "one_file_only")
+_ACCEPTED: Words = {
+    "model": AcceptedJob,
+    "description": "The receipt: the bytes and the job are on the disk. As text it is the job's URL alone.",
+    "content": TEXT | PAGE,
+    "headers": {
+        "Location": header("Path of the job's status."),
+        "Retry-After": header("Seconds until asking for the status is worth while.", "integer"),
+    },
+    "links": {
+        "status": link("get_job", "How far it is."),
+        "result": link("get_result", "Once it has succeeded."),
+        "original": link("get_original", "The bytes that came in."),
+        "cancel": link("cancel_job", "With the `manage_key`."),
+        "retry": link("retry_job", "With the `manage_key`, once it has failed or was cancelled."),
+        "delete": link("delete_job", "With the `manage_key`."),
+    },
+}
+_RAW: Words = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+def _form() -> Words:
+    fields = {
+        option["name"]: option["schema"] | {"description": option["description"] + " Wins over the query."}
+        for option in _OPTIONS
+    }
+    file = {
+        "type": "array",
+        "items": {"type": "string", "format": "binary"},
+        "minItems": 1,
+        "description": "One file, or several for one archive. Any part with a file name is a file.",
+    }
+    key = {"type": "string", "maxLength": 257, "description": "As the header `Idempotency-Key`."}
+    return {
+        "schema": {
+            "type": "object",
+            "properties": {"file": file} | fields | {"idempotency_key": key},
+            "required": ["file"],
+            "additionalProperties": False,
+        }
+    }
+
+
+def _upload(operation_id: str, summary: str, *, form: bool = False, named: bool = False) -> Words:
+    content = _RAW | ({"multipart/form-data": _form()} if form else {})
+    errors = _ERRORS + (_FORM_ERRORS if form else ()) + (("method_not_allowed",) if named else ())
+    name = _FILE_OF_PATH if named else _FILENAME
+    return {
+        "operation_id": operation_id,
+        "summary": summary,
+        "status_code": 202,
+        "responses": {202: _ACCEPTED} | problems(*errors),
+        "openapi_extra": {
+            "parameters": [name, *_OPTIONS, *_HEADERS],
+            # An empty body is a file of no bytes.
+            "requestBody": {"required": False, "content": content},
+        },
+    }
+
+
+POST_UPLOAD = _upload("upload", "Upload a form or a raw body", form=True)
+PUT_UPLOAD = _upload("put_upload", "Upload a raw body under a name", named=True)
+PUT_UNNAMED = _upload("put_unnamed", "Upload a raw body")
+PUT_SHORT = _upload("put_short", "Upload a raw body under a name: curl -T FILE http://host/", named=True)
+PUT_ROOT = _upload("put_root", "Upload a raw body: curl -T - http://host/")
