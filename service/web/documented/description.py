@@ -19,8 +19,8 @@ The **job id** lets one look and download. The **manage key**, given in the 202,
 
 Errors are problem documents (RFC 9457) with a stable `code` to match on. `Accept: text/plain` gets one line of
 everything, a browser a page. Clients ignore members they do not know. `HEAD` answers whatever `GET` does. Any other
-address is 404 `not_found`, any other method 405 `method_not_allowed` with `Allow`. Every answer has an `X-Request-Id`:
-the client's own, if it sent one.
+address is 404 `not_found`, any other method 405 `method_not_allowed` with `Allow`, and more than 64 KiB of headers 431
+`headers_too_large`, as text. Every answer has an `X-Request-Id`: the client's own, if it sent one.
 """
 _SCHEMES: Words = {
     "bearer": {

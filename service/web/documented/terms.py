@@ -14,7 +14,7 @@ PAGE: Words = {"text/html": {"schema": {"type": "string"}}}
 BYTES: Words = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 NOT_MODIFIED: Answers = {304: {"description": "It is still what `If-None-Match` names."}}
 
-_ANYWHERE = ("bad_request", "headers_too_large", "internal_error", "database_busy", "shutting_down")
+_ANYWHERE = ("bad_request", "internal_error", "database_busy", "shutting_down")
 
 
 def parameter(

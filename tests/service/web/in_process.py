@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,8 +33,13 @@ class InProcess:
     """What a test works with."""
 
     client: TestClient
+    application: FastAPI
     parts: Parts
     bench: Bench
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes of the application."""
+        return self.application.routes
 
     def put(self, content: bytes = b"hello " * 1000, name: str = "a.txt", **options: str) -> Row:
         """Upload a raw body; return the receipt."""
@@ -97,7 +104,8 @@ def in_process(settings: Settings) -> Iterator[InProcess]:
 
     parts = service.parts
     assert isinstance(parts.store, LocalFiles)
-    with TestClient(in_ascii(create_app(parts, life)), raise_server_exceptions=False) as client:
+    application = create_app(parts, life)
+    with TestClient(in_ascii(application), raise_server_exceptions=False) as client:
         # Tests say what they accept.
         del client.headers["accept-encoding"]
-        yield InProcess(client, parts, Bench(parts.database, parts.store, work_settings(settings)))
+        yield InProcess(client, application, parts, Bench(parts.database, parts.store, work_settings(settings)))
