@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(5, gt=0, description="How often what is over is looked for: leases, expiry.")
     orphan_grace_seconds: float = Field(
         3600,
-        ge=0,
+        ge=600,
         description="Age at which a stored file that no row names is removed while the service runs.",
     )
 

@@ -61,6 +61,14 @@ class Sink:
         if received:
             await self.call(self.delete, [file.key for file in received])
 
+    async def renew(self, received: list[Received]) -> None:
+        """Keep durable files that belong to no job yet from being taken for forgotten ones.
+
+        Raises:
+            FileMissing, StorageFailed: as ``FileStore.renew``.
+        """
+        await self.call(self._store.renew, [file.key for file in received if file.chunks is None])
+
     def create(self) -> PartFile:
         """Create a part file under a new key. Blocks."""
         return self._store.create(new_source_key())

@@ -179,6 +179,15 @@ class FileStore(Protocol):
         """
         ...
 
+    def renew(self, keys: Iterable[Key]) -> None:
+        """Make committed files count as modified now, so that no sweep takes them for forgotten ones.
+
+        Raises:
+            FileMissing: one is not there; those before it were renewed.
+            StorageFailed: the system refused.
+        """
+        ...
+
     def files(self) -> Iterator[StoredFile]:
         """Yield every committed file, in no order; files made or removed meanwhile may or may not be seen.
 

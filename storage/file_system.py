@@ -37,6 +37,7 @@ class FileSystem:
     lstat = staticmethod(os.lstat)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
+    utime = staticmethod(os.utime)
     mkdir = staticmethod(os.mkdir)
     statvfs = staticmethod(os.statvfs)
 

@@ -88,6 +88,16 @@ class LocalFiles:
         """As ``FileStore.delete``."""
         _try_all(self._unlink, [self._path(key) for key in keys], "deleting")
 
+    def renew(self, keys: Iterable[Key]) -> None:
+        """As ``FileStore.renew``."""
+        for key in keys:
+            path = self._path(key)
+            with storage_errors(f"renewing {key}"):
+                try:
+                    self._file_system.utime(path)
+                except FileNotFoundError as error:
+                    raise FileMissing(key) from error
+
     def files(self) -> Iterator[StoredFile]:
         """As ``FileStore.files``. Names that are no keys are passed over, and so is what is no regular file."""
         with storage_errors("listing"), self._file_system.scandir(self._root) as entries:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from service.admission import Reservation
@@ -15,8 +16,12 @@ from service.web.filenames import clean_name, clean_path
 from service.web.multipart import FormParser, PartBegins, PartEnds
 from service.web.options import check_count, check_names
 from service.web.upload_head import UploadHead
+from storage.errors import StorageError
 
 MAX_FIELD_BYTES = 64 * 1024
+RENEW_SECONDS = 60.0
+"""How often the files of a form that are whole are renewed while others arrive, which may take hours: a sweep removes
+files that no row names at ten times this age at the earliest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ class FormReceiver:
         self._incoming: Incoming | None = None
         self._expected: str | None = None
         self._value = bytearray()
+        self._renewal: asyncio.Task[None] | None = None
 
     async def receive(self, body: Body) -> None:
         """Receive all parts.
@@ -121,6 +127,9 @@ class FormReceiver:
             if self._incoming is not None:
                 await self._incoming.abort()
             raise
+        finally:
+            if self._renewal is not None:
+                self._renewal.cancel()
         if not self._receipt.files:
             raise ServiceError(
                 FILE_MISSING, "Send the file as a part with a file name: curl -F file=@FILE URL/uploads."
@@ -181,3 +190,11 @@ class FormReceiver:
         name = clean_path(part.filename)
         self._receipt.files.append(ReceivedFile(stored, name, _media_type(part.headers.get("content-type"))))
         check_sha256(self._expected, stored.sha256, name)
+        if self._renewal is None and stored.chunks is None:
+            self._renewal = asyncio.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            with suppress(StorageError):
+                await self._sink.renew([file.stored for file in self._receipt.files])
