@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     # Answers.
     max_wait_seconds: float = Field(25, ge=0, description="Longest long-poll: below the usual 30 s of proxies.")
     max_waiting_requests: int = Field(
-        2000, ge=0, description="Long-polls held at a time; beyond it they answer at once."
+        2000, ge=0, description="Jobs that long-polls wait for at a time; beyond it they answer at once."
     )
     shutdown_grace_seconds: float = Field(10, ge=0, description="Time for what is under way when told to stop.")
 
@@ -106,11 +106,12 @@ class Settings(BaseSettings):
         return url
 
     def model_post_init(self, context: Any, /) -> None:
-        """Derive what was left empty from the data folder."""
+        """Derive what was left empty from the data folder; take an address with or without its last slash."""
         folder = self.data_dir.absolute()
         derived = {
             "data_dir": folder,
             "database_url": self.database_url or sqlite_url(folder / "vacpack.db"),
+            "public_url": self.public_url.rstrip("/"),
             "files_url": self.files_url or (folder / "files").as_uri(),
             "worker_jobs": self.worker_jobs or os.cpu_count() or 1,
         }

@@ -59,6 +59,11 @@ def test_paths_of_their_own_are_kept(tmp_path: Path) -> None:
     assert (settings.database_url, settings.files_url) == ("sqlite:////srv/a.db", "file:///srv/files")
 
 
+def test_the_address_of_the_service_has_no_slash_at_its_end() -> None:
+    assert load_settings(public_url="https://up.example/files/").public_url == "https://up.example/files"
+    assert load_settings().public_url == ""
+
+
 def test_a_worker_runs_a_job_for_each_core_unless_told() -> None:
     assert load_settings().worker_jobs == os.cpu_count()
     assert load_settings(worker_jobs=3).worker_jobs == 3

@@ -38,7 +38,7 @@ def start(settings: Settings) -> Iterator[Callable[..., InProcess]]:
     with ExitStack() as stack:
 
         def begin(**changes: Any) -> InProcess:
-            return stack.enter_context(in_process(settings.model_copy(update=changes)))
+            return stack.enter_context(in_process(Settings(_env_file=None, **settings.model_dump() | changes)))
 
         yield begin
 

@@ -1,0 +1,289 @@
+"""The front door and what else does not concern one job: manual, limits, health, metrics, and errors in every form."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from service.web.schemas import Health, LimitsDocument, Problem
+from storage import worker_table
+from storage.errors import JobNotFound, StorageFailed
+from storage.file_store import Space, random_id
+from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
+from tests.storage.job_builder import act, change_row, one_of_each
+
+LIFE = {"host": "h", "pid": 1, "capacity": 1}
+
+
+# The manual.
+
+
+def test_anything_but_a_browser_gets_the_manual_with_this_address_in_every_line(app: InProcess) -> None:
+    for headers in ({}, TEXT, {"Accept": "application/json"}):
+        answer = app.client.get("/", headers=headers | {"Host": "box.lan:8000"})
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.headers["vary"] == "Accept"
+        manual = answer.text
+        assert "  curl -T big.log http://box.lan:8000/\n" in manual
+        assert "  curl -F file=@big.log http://box.lan:8000/uploads\n" in manual
+        assert "{" not in manual.replace("${", "")
+        assert all(len(line) <= 110 for line in manual.splitlines())
+
+
+def test_the_manual_tells_all_formats_levels_and_limits(app: InProcess) -> None:
+    manual = app.client.get("/").text
+
+    assert "format   auto, zstd, gzip, brotli, xz, zip, tar.zst, tar.gz\n" in manual
+    assert "level    fast, balanced, small\n" in manual
+    assert "10.7 GB" in manual
+
+
+def test_the_manual_uses_the_address_that_was_set(start: Callable[..., InProcess]) -> None:
+    app = start(public_url="https://up.example")
+
+    assert "curl -T big.log https://up.example/\n" in app.client.get("/").text
+    assert "curl -T big.log https://up.example/" in app.client.get("/", headers=PAGE).text
+
+
+def test_the_limits_are_those_of_the_settings(start: Callable[..., InProcess]) -> None:
+    app = start(max_upload_bytes=1234, max_files_per_upload=5)
+
+    document = LimitsDocument.model_validate(app.client.get("/limits").json())
+
+    assert (document.max_upload_bytes, document.max_files_per_upload) == (1234, 5)
+    settings = app.parts.settings.model_dump()
+    same = set(document.model_dump()) & set(settings)
+    assert len(same) >= 8
+    assert {name: getattr(document, name) for name in same} == {name: settings[name] for name in same}
+
+
+# Health.
+
+
+def register(app: InProcess, worker_id: str | None = None) -> None:
+    act(app.parts.database, lambda connection: worker_table.register(connection, worker_id or random_id(), **LIFE))
+
+
+def test_it_is_alive_whatever_is_missing(app: InProcess) -> None:
+    assert app.client.get("/livez").json() == {"status": "ok"}
+
+
+def test_it_is_ready_with_a_live_worker(app: InProcess) -> None:
+    register(app)
+
+    answer = app.client.get("/readyz")
+
+    assert answer.status_code == 200
+    assert Health.model_validate(answer.json()).checks == {
+        "database": True,
+        "files": True,
+        "worker": True,
+        "accepting": True,
+    }
+
+
+def checks_of(app: InProcess) -> dict[str, bool]:
+    document = app.refusal("GET", "/readyz", 503, "not_healthy")
+    missing = ", ".join(name for name, is_well in document["checks"].items() if not is_well)
+    assert document["detail"] == f"Not ready: {missing}."
+    checks: dict[str, bool] = document["checks"]
+    return checks
+
+
+def test_without_a_worker_it_is_not_ready(app: InProcess) -> None:
+    assert checks_of(app) == {"database": True, "files": True, "worker": False, "accepting": True}
+    assert app.client.get("/readyz").headers["retry-after"] == "5"
+
+
+def test_a_worker_that_has_been_silent_does_not_count(app: InProcess) -> None:
+    register(app)
+    with sqlite3.connect(str(app.parts.database.url.database)) as connection:
+        connection.execute("UPDATE workers SET heartbeat_at = heartbeat_at - 16000")
+    connection.close()
+
+    assert not checks_of(app)["worker"]
+
+
+def test_a_service_about_to_stop_is_not_ready(app: InProcess) -> None:
+    register(app)
+    app.parts.watch.drain()
+
+    assert checks_of(app) == {"database": True, "files": True, "worker": True, "accepting": False}
+
+
+def test_a_disk_below_its_reserve_is_not_ready(start: Callable[..., InProcess]) -> None:
+    app = start(min_free_bytes=2**60)
+    register(app)
+
+    assert checks_of(app) == {"database": True, "files": False, "worker": True, "accepting": True}
+
+
+@pytest.mark.parametrize(("broken", "missing"), [("store", {"files"}), ("database", {"database", "files", "worker"})])
+def test_what_cannot_be_reached_is_not_ready(
+    app: InProcess, monkeypatch: pytest.MonkeyPatch, broken: str, missing: set[str]
+) -> None:
+    register(app)
+
+    def failing(*_: Any) -> Any:
+        if broken == "store":
+            raise StorageFailed("EIO /srv/secret")
+        raise OperationalError("SELECT secret", {}, sqlite3.OperationalError("disk I/O error"))
+
+    target = {"store": (app.parts.store, "space"), "database": (app.parts.database, "read")}
+    monkeypatch.setattr(*target[broken], failing)
+
+    assert {name for name, is_well in checks_of(app).items() if not is_well} == missing
+    assert "secret" not in app.client.get("/readyz").text
+
+
+# Metrics.
+
+
+def metrics_of(app: InProcess) -> dict[str, float]:
+    text = app.client.get("/metrics", headers=ADMIN).text
+    return {
+        name: float(value)
+        for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    }
+
+
+def test_metrics_are_for_the_admin(app: InProcess) -> None:
+    app.refusal("GET", "/metrics", 401, "admin_only")
+    app.refusal("GET", "/metrics", 401, "admin_only", headers=key_of(app.put()))
+    assert app.client.get("/metrics", headers=ADMIN).headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert app.client.get("/metrics", params={"key": "the-admin-token"}).status_code == 200
+
+
+def test_metrics_tell_what_waits_and_for_how_long(app: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert metrics_of(app)["vacpack_jobs_queued"] == 0
+    assert metrics_of(app)["vacpack_oldest_queued_seconds"] == 0
+    first, _ = app.put(), app.put()
+    created_at = app.bench.row(first["id"])["created_at"]
+    change_row(app.parts.database, first["id"], created_at=created_at - 60_000)
+    app.put()
+    monkeypatch.setattr(type(app.parts.store), "space", lambda _: Space(free_bytes=123, total_bytes=456))
+
+    told = metrics_of(app)
+
+    assert told["vacpack_jobs_queued"] == 3
+    assert 60 <= told["vacpack_oldest_queued_seconds"] < 120
+    assert (told["vacpack_disk_free_bytes"], told["vacpack_disk_total_bytes"]) == (123, 456)
+    app.bench.claim()
+    assert (metrics_of(app)["vacpack_jobs_queued"], metrics_of(app)["vacpack_jobs_running"]) == (2, 1)
+
+
+def test_metrics_tell_attempts_their_time_and_bytes_by_format_and_failures_by_code(app: InProcess) -> None:
+    app.done(b"x" * 10_000, format="gzip")
+    app.done(b"x" * 10_000, format="gzip")
+    one_of_each(app.parts.database)
+
+    told = metrics_of(app)
+
+    gzip = '{error_code="",format="gzip",outcome="succeeded"}'
+    labels = next(name for name in told if name.startswith("vacpack_attempts_total{") and "gzip" in name).partition(
+        "{"
+    )[2]
+    assert sorted(labels.rstrip("}").split(",")) == sorted(gzip.strip("{}").split(","))
+    assert told[f"vacpack_attempts_total{{{labels}"] == 2
+    assert told[f"vacpack_source_bytes_total{{{labels}"] == 20_000
+    assert 0 < told[f"vacpack_result_bytes_total{{{labels}"] < 1000
+    assert 0 <= told[f"vacpack_attempt_seconds_total{{{labels}"] < 60
+    failed = [
+        value for name, value in told.items() if name.startswith("vacpack_attempts_total") and "codec_failed" in name
+    ]
+    assert failed == [1]
+
+
+# Errors.
+
+
+@pytest.mark.parametrize("url", ["/nothing/there", "/jobs/x/y/z", "/static/none.css", "/favicon.ico/x"])
+def test_an_address_that_is_none_is_a_problem(app: InProcess, url: str) -> None:
+    answer = app.client.get(url)
+
+    assert answer.status_code == 404
+    document = Problem.model_validate(answer.json())
+    assert document.code == "not_found"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "allowed"),
+    [
+        ("POST", "/", "GET, HEAD, PUT"),
+        ("PATCH", "/jobs/" + "a" * 26, "DELETE, GET, HEAD"),
+        ("GET", "/uploads", "POST, PUT"),
+        ("GET", "/some.txt", "PUT"),
+        ("PUT", "/jobs", "GET, HEAD"),
+        ("PUT", "/static", ""),
+        ("DELETE", "/jobs/" + "a" * 26 + "/result", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_does_not_fit_is_told_which_do(app: InProcess, method: str, url: str, allowed: str) -> None:
+    app.refusal(method, url, 405, "method_not_allowed")
+
+    assert app.client.request(method, url).headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "code"),
+    [
+        ("/nothing/there", 404, "not_found"),
+        ("/jobs/" + "a" * 26, 404, "job_not_found"),
+        ("/jobs", 401, "admin_only"),
+        ("/jobs?limit=0", 422, "bad_option"),
+        ("/readyz", 503, "not_healthy"),
+    ],
+)
+def test_every_error_has_three_forms(app: InProcess, url: str, status: int, code: str) -> None:
+    document, line, page = (app.client.get(url, headers=headers) for headers in ({}, TEXT, PAGE))
+
+    assert {answer.status_code for answer in (document, line, page)} == {status}
+    assert document.json()["code"] == code
+    assert re.fullmatch(f"{status} {code}: [^\n]+\n", line.text)
+    assert line.headers["content-type"] == "text/plain; charset=utf-8"
+    assert f"{status} {code}" in page.text
+    assert {answer.headers["vary"] for answer in (document, line, page)} == {"Accept"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (OperationalError("SELECT secret", {}, sqlite3.OperationalError("database is locked")), 503, "database_busy"),
+        (sqlite3.OperationalError("disk I/O error in /srv/secret"), 503, "database_busy"),
+        (StorageFailed("EIO /srv/secret"), 500, "storage_failed"),
+        (JobNotFound("secret"), 404, "job_not_found"),
+        (RuntimeError("secret"), 500, "internal_error"),
+    ],
+)
+def test_what_breaks_below_is_told_without_its_words(
+    app: InProcess, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str
+) -> None:
+    receipt = app.put()
+
+    def failing(_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(app.parts.board, "get", failing)
+
+    document = app.refusal("GET", f"/jobs/{receipt['id']}", status, code)
+    assert "secret" not in str(document)
+    assert app.client.get(f"/jobs/{receipt['id']}").headers.get("retry-after") == ("5" if status == 503 else None)
+
+
+def test_a_whole_job_table_that_is_away_does_not_break_what_needs_none(
+    app: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> Any:
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("locked"))
+
+    monkeypatch.setattr(app.parts.database, "read", failing)
+
+    assert [app.client.get(url).status_code for url in ("/", "/limits", "/livez")] == [200] * 3
+    app.refusal("GET", "/metrics", 503, "database_busy", headers=ADMIN)
+    app.refusal("GET", "/jobs", 503, "database_busy", headers=ADMIN)
