@@ -32,6 +32,7 @@ from service.work.standalone import run_standalone
 from service.work.sweep import Sweeper
 from service.work.work_settings import work_settings
 from storage.database import Database
+from storage.file_system import FileSystem, sync_folder
 from storage.group_writer import GroupWriter
 from storage.job_views import Backlog, backlog
 from storage.local_files import LocalFiles
@@ -39,13 +40,33 @@ from storage.local_files import LocalFiles
 LIST_THREADS = 4
 
 
-class AlreadyServed(Exception):
+class CannotStart(Exception):
+    """Something about the data folder that its operator can mend; the text says what."""
+
+
+class AlreadyServed(CannotStart):
     """Another service holds this data folder."""
+
+
+def make_data_folder(settings: Settings) -> None:
+    """Make the data folder and missing parents, mode 0700; what is stored is only as durable as the names above it.
+
+    Raises:
+        CannotStart: it cannot be made, or is something else.
+    """
+    folder = settings.data_dir
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in missing:
+            sync_folder(FileSystem(), path.parent)
+    except OSError as error:
+        raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}") from error
 
 
 def open_database(settings: Settings) -> Database:
     """Return the database, with its folder made."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_data_folder(settings)
     return Database(settings.database_url)
 
 
@@ -56,7 +77,7 @@ def open_store(settings: Settings) -> LocalFiles:
 
 def prepare(settings: Settings, revision: str = "head") -> None:
     """Make the data folder and bring the schema to a revision, the newest by default."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_data_folder(settings)
     migrate(settings.database_url, revision)
 
 
@@ -65,10 +86,13 @@ def served_alone(settings: Settings) -> Iterator[None]:
     """Hold the data folder for one service; the kernel lets go when the process ends, however it ends.
 
     Raises:
-        AlreadyServed: another process holds it.
+        CannotStart: another process holds it, or it cannot be written.
     """
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(settings.data_dir / "service.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    make_data_folder(settings)
+    try:
+        descriptor = os.open(settings.data_dir / "service.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(f"the data folder {settings.data_dir} cannot be written: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
