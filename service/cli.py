@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -48,6 +50,20 @@ def _refuse(error: ValidationError) -> NoReturn:
     sys.exit(2)
 
 
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Turn what the operator can mend into one line and exit code 1."""
+    from alembic.util import CommandError
+
+    from service.wiring import CannotStart
+
+    try:
+        yield
+    except (CannotStart, CommandError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
 @app.command()
 def serve(
     data_dir: DataDir = None,
@@ -58,15 +74,12 @@ def serve(
 
     Brings the database to the newest schema first. SIGTERM or Ctrl-C drains and exits with 0.
     """
-    from service.serve import serve as run
-    from service.wiring import AlreadyServed
-
+    # Read before the rest is loaded, here and below: a bad value is told at once.
     settings = _settings(data_dir=data_dir, host=host, port=port)
-    try:
+    from service.serve import serve as run
+
+    with _told_plainly():
         run(settings)
-    except AlreadyServed as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
 
 
 @app.command()
@@ -75,9 +88,11 @@ def work(data_dir: DataDir = None) -> None:
 
     SIGTERM or Ctrl-C finishes what fits the grace, gives the rest back, and exits with 0.
     """
+    settings = _settings(data_dir=data_dir)
     from service.wiring import work as run
 
-    run(_settings(data_dir=data_dir))
+    with _told_plainly():
+        run(settings)
 
 
 @app.command()
@@ -86,18 +101,22 @@ def migrate(
     revision: Annotated[str, typer.Option(help="Target: head, or an older revision to go back to.")] = "head",
 ) -> None:
     """Bring the database to the newest schema. `serve` and `work` do it by themselves."""
+    settings = _settings(data_dir=data_dir)
     from service.wiring import prepare
 
-    prepare(_settings(data_dir=data_dir), revision)
+    with _told_plainly():
+        prepare(settings, revision)
 
 
 @app.command()
 def sweep(data_dir: DataDir = None) -> None:
     """Do once what workers do every few seconds: rescue, expire, prune, remove what no job owns. Prints what it did."""
+    settings = _settings(data_dir=data_dir)
     from service.wiring import sweep as run
 
-    for name, count in run(_settings(data_dir=data_dir)).items():
-        typer.echo(f"{name}: {count}")
+    with _told_plainly():
+        for name, count in run(settings).items():
+            typer.echo(f"{name}: {count}")
 
 
 @app.command()

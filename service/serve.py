@@ -68,7 +68,7 @@ def serve(settings: Settings) -> None:
     """Serve until told to stop.
 
     Raises:
-        AlreadyServed: another service holds the data folder.
+        CannotStart: another service holds the data folder, or it cannot be used.
     """
     logs.configure(log_format=settings.log_format, level=settings.log_level, context=_context)
     keep_freed_memory()
