@@ -21,6 +21,7 @@ from service.errors import (
     BAD_OPTION,
     BAD_REQUEST,
     DATABASE_BUSY,
+    JOB_EXPIRED,
     JOB_NOT_FOUND,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
@@ -32,7 +33,7 @@ from service.errors import (
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
 from service.web.routing import other_methods
-from storage.errors import JobNotFound, StorageError, StorageFull
+from storage.errors import FileMissing, JobNotFound, StorageError, StorageFull
 
 _log = logging.getLogger("vacpack.http")
 
@@ -124,6 +125,9 @@ def translated(error: Exception) -> ServiceError:
             return error
         case JobNotFound():
             return ServiceError(JOB_NOT_FOUND, "No job has this id; it may have been deleted.")
+        case FileMissing():
+            # Removed since its row was read: expired or deleted this moment.
+            return ServiceError(JOB_EXPIRED, "Its files have just been removed.")
         case StorageFull():
             return ServiceError(STORAGE_FULL, "The disk is full; nothing was kept. Try again later.")
         case DBAPIError() | sqlite3.Error():

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from service.codec import CODECS, transcode
 from service.codec_terms import Chunk, Format, Level
-from service.errors import BAD_OPTION, JOB_EXPIRED, NO_ORIGINAL, NO_RESULT, NOT_READY, NOT_TRANSCODABLE, ServiceError
+from service.errors import BAD_OPTION, NO_ORIGINAL, NO_RESULT, NOT_READY, NOT_TRANSCODABLE, ServiceError
 from service.web import answers, documented, streams
 from service.web.digests import digest_field
 from service.web.filenames import attachment
@@ -117,13 +117,21 @@ def _single_stream(name: str) -> Format | None:
 async def get_original(request: Request, job_id: str) -> Response:
     """Send the bytes that came in: stored as such, encoded for a client that can undo it, or decoded here."""
     parts = parts_of(request)
+    try:
+        return await _original(request, parts, job_id)
+    except FileMissing:
+        # Finished this moment: what came in is in the result now.
+        return await _original(request, parts, job_id)
+
+
+async def _original(request: Request, parts: Parts, job_id: str) -> Response:
+    if is_archived(answers.snapshot_of(parts, job_id).row):
+        raise ServiceError(NO_ORIGINAL, "The upload became an archive; GET …/result gives it.")
+    sources = await parts.read(partial(job_sources, job_id=job_id))
+    # Read after the sources: where one is gone, there is a result, or no job any more.
     row = answers.snapshot_of(parts, job_id).row
-    if is_archived(row):
-        detail = "The upload became an archive; GET …/result gives it."
-        raise ServiceError(NO_ORIGINAL, detail)
-    source = (await parts.read(partial(job_sources, job_id=job_id)))[0]
-    if source["key"] is not None:
-        return await _send(request, parts, _source_as_stored(row, source["key"]))
+    if (key := sources[0]["key"]) is not None:
+        return await _send(request, parts, _source_as_stored(row, key))
     return await _send(request, parts, _decoded(request, row))
 
 
@@ -173,11 +181,7 @@ async def _stream(
     head.raw_headers.append((b"content-disposition", attachment(download.name)))
     if request.method == "HEAD":
         return head
-    try:
-        file = await parts.sink.call(parts.store.open, download.key)
-    except FileMissing as error:
-        # Removed since its row was read: expired or deleted this moment.
-        raise ServiceError(JOB_EXPIRED, "Its files have just been removed.") from error
+    file = await parts.sink.call(parts.store.open, download.key)
     start, end = part
     body: AsyncIterator[bytes]
     if download.convert is None:
