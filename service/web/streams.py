@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from threading import Lock
 from typing import BinaryIO
 
 import aiofiles.threadpool
@@ -33,12 +34,31 @@ def chunks_of(file: BinaryIO) -> Iterator[bytes]:
 
 async def converted(file: BinaryIO, convert: Callable[[Iterator[Chunk]], Iterator[Chunk]]) -> AsyncIterator[bytes]:
     """Yield what ``convert`` makes of the file, each step in a thread; closes the file, and ends when nobody reads."""
-    steps = convert(chunks_of(file))
+    steps = _Steps(file, convert)
     try:
-        while (chunk := await asyncio.to_thread(next, steps, None)) is not None:
-            yield bytes(chunk)
+        while (chunk := await asyncio.to_thread(steps.next)) is not None:
+            yield chunk
     finally:
-        close = getattr(steps, "close", None)
-        if close is not None:
-            await asyncio.to_thread(close)
-        file.close()
+        # Not awaited: who is cut off cannot wait for the step that a thread is at.
+        asyncio.get_running_loop().run_in_executor(None, steps.close)
+
+
+class _Steps:
+    """A conversion under way, one step or its end at a time."""
+
+    def __init__(self, file: BinaryIO, convert: Callable[[Iterator[Chunk]], Iterator[Chunk]]) -> None:
+        self._file = file
+        self._chunks = convert(chunks_of(file))
+        self._lock = Lock()
+
+    def next(self) -> bytes | None:
+        """Return the next chunk, None after the last."""
+        with self._lock:
+            chunk = next(self._chunks, None)
+        return None if chunk is None else bytes(chunk)
+
+    def close(self) -> None:
+        """End it, after the step under way; closes the file."""
+        with self._lock, self._file:
+            if isinstance(self._chunks, Generator):
+                self._chunks.close()
