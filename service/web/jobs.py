@@ -104,7 +104,7 @@ async def _several(request: Request, parts: Parts, ids: str, seconds: float) -> 
                 return not answers.is_match(request, _etag_of(snapshots))
             return all(snapshot is None or snapshot.is_final for snapshot in snapshots)
 
-        await parts.watch.wait_until(has_news, seconds=seconds)
+        await parts.watch.wait_until(has_news, seconds=seconds, jobs=len(job_ids))
     snapshots = [parts.board.get(job_id) for job_id in job_ids]
     headers = {"ETag": _etag_of(snapshots), "Cache-Control": "no-cache, private", "Vary": "Prefer"}
     if answers.is_match(request, headers["ETag"]):

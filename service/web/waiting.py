@@ -19,6 +19,7 @@ class ChangeWatch:
         self._board = board
         self._max_waiting = max_waiting
         self._waiting: set[asyncio.Event] = set()
+        self._waited_for = 0
         self._seen = -1
         self._task: asyncio.Task[None] | None = None
         self.is_draining = False
@@ -29,14 +30,15 @@ class ChangeWatch:
         for event in self._waiting:
             event.set()
 
-    async def wait_until(self, is_reached: Callable[[], bool], *, seconds: float) -> None:
+    async def wait_until(self, is_reached: Callable[[], bool], *, seconds: float, jobs: int = 1) -> None:
         """Return when ``is_reached`` says so (asked after each commit), when time is over, or when the service drains.
 
-        Beyond the most that may wait, return at once.
+        Beyond the most that may wait, return at once. Who waits for several ``jobs`` counts as so many: each look
+        costs 15 µs a job.
         """
-        if is_reached() or self.is_draining or len(self._waiting) >= self._max_waiting:
+        if is_reached() or self.is_draining or self._waited_for + jobs > self._max_waiting:
             return
-        with self._held() as event:
+        with self._held(jobs) as event:
             try:
                 async with asyncio.timeout(seconds):
                     while not self.is_draining:
@@ -48,9 +50,10 @@ class ChangeWatch:
                 return
 
     @contextmanager
-    def _held(self) -> Iterator[asyncio.Event]:
+    def _held(self, jobs: int) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         self._waiting.add(event)
+        self._waited_for += jobs
         if self._task is None or self._task.done():
             # No version yet: the first look has everybody ask again, for what was committed between asking and holding.
             self._seen = -1
@@ -60,6 +63,7 @@ class ChangeWatch:
             yield event
         finally:
             self._waiting.discard(event)
+            self._waited_for -= jobs
 
     async def _look(self) -> None:
         while self._waiting:
