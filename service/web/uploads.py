@@ -31,6 +31,7 @@ from service.web.upload_head import UploadHead, idempotent, read_head, read_key
 from storage.errors import StorageError
 from storage.file_store import random_id
 from storage.job_table import NewJob, NewSource
+from storage.job_views import LAST_POSITION
 
 router = APIRouter(tags=["uploads"])
 _log = logging.getLogger("vacpack.uploads")
@@ -177,7 +178,7 @@ class _Upload:
         finally:
             reservation.close(became_job=row is not None)
         self._parts.metrics.received_bytes.inc(reservation.received_bytes)
-        return row | {"queue_position": self._parts.admission.queued}
+        return row | {"queue_position": min(self._parts.admission.queued, LAST_POSITION)}
 
     async def _receive_body(self, head: UploadHead, reservation: Reservation) -> None:
         parts = self._parts
