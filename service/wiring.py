@@ -94,12 +94,17 @@ def served_alone(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise CannotStart(f"the data folder {settings.data_dir} cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, settings.data_dir)
         yield
-    except BlockingIOError as error:
-        raise AlreadyServed(f"another vacpack serves {settings.data_dir}") from error
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise AlreadyServed(f"another vacpack serves {folder}") from error
 
 
 def admin_token(settings: Settings) -> str:
