@@ -11,8 +11,8 @@ from typing import Any
 from storage.file_system import FileSystem
 
 CALLS = (
-    "open", "close", "writev", "fsync", "flock", "fstat", "lstat", "rename", "unlink", "utime", "mkdir", "scandir", "statvfs",
-    "open_reader", "begin_writeback",
+    "open", "close", "writev", "fsync", "flock", "fstat", "lstat", "rename", "unlink", "mkdir", "scandir", "statvfs",
+    "open_reader", "utime", "begin_writeback",
 )  # fmt: skip
 """Every entry of ``FileSystem``; a test holds this list complete."""
 
