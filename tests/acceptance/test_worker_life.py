@@ -16,7 +16,7 @@ from tests.acceptance.patience import until
 from tests.acceptance.service_process import VACPACK, ServiceProcess, end, environment, is_alive
 from tests.service.payloads import text
 
-SLOW = text(6_000_000)
+SLOW = text(4_000_000)
 """Takes xz at its best level a few seconds."""
 SLOW_OPTIONS = "format=xz&level=small"
 
@@ -79,7 +79,7 @@ def test_what_a_dead_service_was_doing_is_taken_up_at_once_and_blames_nobody(sta
 def separate(start_service: StartService) -> Iterator[tuple[ServiceProcess, ServiceProcess]]:
     """A service without a worker, and a worker without HTTP that nobody wakes, over one data folder."""
     service = start_service(embedded_worker="false")
-    worker = ServiceProcess(service.folder / "worker", data_dir=service.data_dir)
+    worker = ServiceProcess(service.folder / "worker", shutdown_grace_seconds=3)
     worker.data_dir = service.data_dir
     worker.launch("work")
     try:
@@ -105,10 +105,7 @@ def test_a_job_that_nobody_wakes_for_starts_within_two_seconds(
 
 def test_a_worker_told_to_stop_gives_its_job_back(separate: tuple[ServiceProcess, ServiceProcess]) -> None:
     service, worker = separate
-    worker.settings["VACPACK_SHUTDOWN_GRACE_SECONDS"] = "3"
-    worker.stop()
-    worker.launch("work")
-    job = upload(service.url, text(24_000_000), options=SLOW_OPTIONS)
+    job = upload(service.url, text(12_000_000), options=SLOW_OPTIONS)
     running(service.url, job["id"])
 
     assert worker.stop(seconds=6) == 0
