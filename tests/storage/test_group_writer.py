@@ -57,7 +57,8 @@ def ids(count: int) -> list[str]:
 async def gathered(writer: GroupWriter, *runs: Any) -> list[Any]:
     """Put changes before the writer starts, so that they meet in one batch; return their outcomes."""
     tasks = [asyncio.ensure_future(run) for run in runs]
-    await asyncio.sleep(0)
+    while writer._waiting.qsize() < len(runs):  # noqa: ASYNC110 - a queue of threads tells no loop.
+        await asyncio.sleep(0)
     writer.start()
     return await asyncio.gather(*tasks, return_exceptions=True)
 
