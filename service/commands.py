@@ -57,7 +57,7 @@ def submit(connection: Connection, submission: Submission) -> str | dict[str, An
 
 
 def earlier_job(connection: Connection, request: IdempotentRequest | None) -> str | None:
-    """Return the id of the job that this request has made already, or None.
+    """Return the id of the job that this request has made already, as far as it is known, or None.
 
     Raises:
         ServiceError: idempotency_mismatch, the key made a job of another request.
@@ -65,7 +65,7 @@ def earlier_job(connection: Connection, request: IdempotentRequest | None) -> st
     found = idempotency.find(connection, request.key_digest) if request else None
     if request is None or found is None:
         return None
-    if found.fingerprint != request.fingerprint:
+    if not found.fingerprint.startswith(request.fingerprint):
         detail = "The key was used for another request. Use a new key for a new upload."
         raise ServiceError(IDEMPOTENCY_MISMATCH, detail)
     return found.job_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -12,10 +13,18 @@ from storage.models import idempotency_keys, jobs
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A request that must make one job only: the digest of its key, and of what else identifies it."""
+    """A request that must make one job only: the digest of its key, and of each part of what identifies it.
+
+    The parts are known one after the other, first the head, then the content: the fingerprint of what is known so far
+    is a beginning of the whole one.
+    """
 
     key_digest: str
-    fingerprint: str
+    fingerprint: str = ""
+
+    def with_part(self, said: str) -> IdempotentRequest:
+        """Return the request with one part more: 128 bits of its SHA-256."""
+        return IdempotentRequest(self.key_digest, self.fingerprint + sha256(said.encode()).hexdigest()[:32])
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
     if is_form and expected is not None:
         detail = "On a form the digest belongs to a file: send it as a header of its part."
         raise ServiceError(BAD_DIGEST, detail)
+    key = read_key(headers.get("idempotency-key") or query.get("idempotency_key"))
     return UploadHead(
         content_type=content_type,
         is_form=is_form,
@@ -68,8 +69,9 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
         options=read_options(query, max_ttl_seconds=max_ttl_seconds),
         filename=query.get("filename") or path_name or name_of_disposition(headers.get("content-disposition")),
         expected_sha256=expected,
-        wants_digest=wants_sha256(headers.get("want-repr-digest")),
-        idempotency_key=read_key(headers.get("idempotency-key") or query.get("idempotency_key")),
+        # A repeat is held to the bytes of the first request.
+        wants_digest=wants_sha256(headers.get("want-repr-digest")) or key is not None,
+        idempotency_key=key,
     )
 
 
@@ -117,12 +119,13 @@ def _unquoted(value: str) -> str:
 
 
 def idempotent(request: Request, key: str) -> IdempotentRequest:
-    """Return the request that must make one job only: its key, and what tells it from others before its body is read.
+    """Return the request that must make one job only: its key, and what its head says.
 
-    A repeat has the same door, options, length, digest and name; a form's boundary differs, but not its length.
+    A repeat has the same door, options, length, digest and name; a form's boundary differs, but not its length. What
+    its body holds is added when it has arrived: ``IdempotentRequest.with_part``.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     names = ("content-length", "content-disposition", "repr-digest", "content-digest")
     query = sorted(item for item in request.query_params.multi_items() if item[0] != "idempotency_key")
     said = [request.url.path, query, media_type, *(request.headers.get(name) for name in names)]
-    return IdempotentRequest(digest_of(key), digest_of(json.dumps(said)))
+    return IdempotentRequest(digest_of(key)).with_part(json.dumps(said))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -152,19 +153,22 @@ class _Upload:
         head = read_head(self._request, path_name=path_name, max_ttl_seconds=settings.max_ttl_seconds)
         try:
             async with self._stack:
-                await self._enter(head.idempotency_key)
+                await self._enter(head, head.idempotency_key)
                 return await self._receive(head)
         except _Finished as finished:
             return answers.snapshot_of(self._parts, finished.job_id).row
 
-    async def _enter(self, key: str | None) -> None:
-        """Take over from an older request with this key, or find out what it has made."""
+    async def _enter(self, head: UploadHead, key: str | None) -> None:
+        """Take over from an older request with this key, or find out what it has made.
+
+        Where the head already names the bytes, by their digest, they need not be sent again.
+        """
         if key is None or self._arrival is not None:
             return
         request = idempotent(self._request, key)
         self._arrival = await self._stack.enter_async_context(self._parts.arrivals.enter(request))
         made = await self._parts.read(partial(earlier_job, request=request))
-        if made is not None:
+        if made is not None and head.expected_sha256 is not None:
             raise _Finished(made)
 
     async def _receive(self, head: UploadHead) -> dict[str, Any]:
@@ -187,7 +191,7 @@ class _Upload:
             return
 
         async def on_key(value: str) -> None:
-            await self._enter(read_key(value))
+            await self._enter(head, read_key(value))
 
         max_files = parts.settings.max_files_per_upload
         form = FormReceiver(head, parts.sink, reservation, self._receipt, max_files=max_files, on_key=on_key)
@@ -233,8 +237,14 @@ class _Upload:
                 for file in receipt.files
             ),
         )
-        request = self._arrival.request if self._arrival else None
+        request = self._arrival.request.with_part(_content(receipt)) if self._arrival else None
         return Submission(job, request, 1000 * settings.idempotency_seconds)
+
+
+def _content(receipt: Receipt) -> str:
+    """Return what a body held, to tell a repeat from another request: options, names, sizes and digests."""
+    files = [(file.name, file.stored.size_bytes, file.stored.sha256) for file in receipt.files]
+    return json.dumps([sorted(receipt.fields.items()), files])
 
 
 def shown_name(names: list[str]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import pytest
 
@@ -57,8 +59,13 @@ def test_a_repeat_is_given_the_same_job_and_the_same_key(idle: ServiceProcess, k
 
 @pytest.mark.parametrize(
     ("data", "target"),
-    [(DATA + b"more", "/uploads/f.log"), (DATA, "/uploads/g.log"), (DATA, "/uploads/f.log?format=gzip")],
-    ids=["length", "name", "option"],
+    [
+        (DATA + b"more", "/uploads/f.log"),
+        (DATA.swapcase(), "/uploads/f.log"),
+        (DATA, "/uploads/g.log"),
+        (DATA, "/uploads/f.log?format=gzip"),
+    ],
+    ids=["length", "bytes", "name", "option"],
 )
 def test_another_request_may_not_use_the_key(idle: ServiceProcess, key: str, data: bytes, target: str) -> None:
     put(idle, key)
@@ -126,6 +133,36 @@ def test_a_form_s_hidden_field_is_a_key_too(idle: ServiceProcess, key: str, is_f
     assert (first.status, again.status) == (202, 202)
     assert again.json == first.json
     until(lambda: idle.stored() == before, what="the second file gone")
+
+
+def test_a_form_with_another_option_of_the_same_length_is_another_request(idle: ServiceProcess, key: str) -> None:
+    def post(name: bytes) -> Answer:
+        body = part("format", name) + part("file", DATA, filename="f") + END
+        with connected(idle) as connection:
+            connection.sendall(
+                head("POST /uploads", FORM, f"Content-Length: {len(body)}", f"Idempotency-Key: {key}") + body
+            )
+            return read_answer(connection)
+
+    assert post(b"gzip").status == 202
+
+    assert post(b"zstd").json["code"] == "idempotency_mismatch"
+    assert post(b"gzip").status == 202
+
+
+def test_a_repeat_that_names_its_digest_is_answered_before_its_body(idle: ServiceProcess, key: str) -> None:
+    digest = b64encode(sha256(DATA).digest()).decode()
+    lines = (f"Content-Length: {len(DATA)}", f"Idempotency-Key: {key}", f"Repr-Digest: sha-256=:{digest}:")
+    with connected(idle) as connection:
+        connection.sendall(head("PUT /uploads/f.log", *lines) + DATA)
+        first = read_answer(connection)
+
+    with connected(idle) as connection:
+        connection.sendall(head("PUT /uploads/f.log", *lines))
+        again = read_answer(connection)
+
+    assert (first.status, again.status) == (202, 202)
+    assert again.json == first.json
 
 
 def test_a_key_whose_job_was_deleted_makes_a_new_one(idle: ServiceProcess, key: str) -> None:
