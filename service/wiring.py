@@ -32,6 +32,7 @@ from service.work.standalone import run_standalone
 from service.work.sweep import Sweeper
 from service.work.work_settings import work_settings
 from storage.database import Database
+from storage.file_owner import MARKER, owns
 from storage.file_system import FileSystem, sync_folder
 from storage.group_writer import GroupWriter
 from storage.job_views import Backlog, backlog
@@ -42,6 +43,10 @@ LIST_THREADS = 4
 
 class CannotStart(Exception):
     """Something about the data folder that its operator can mend; the text says what."""
+
+
+class ForeignFiles(CannotStart):
+    """The files belong to another database."""
 
 
 class AlreadyServed(CannotStart):
@@ -72,7 +77,25 @@ def open_database(settings: Settings) -> Database:
 
 def open_store(settings: Settings) -> LocalFiles:
     """Return the file store."""
-    return LocalFiles(Path(unquote(urlsplit(settings.files_url).path)))
+    return LocalFiles(_files_folder(settings))
+
+
+def _files_folder(settings: Settings) -> Path:
+    return Path(unquote(urlsplit(settings.files_url).path))
+
+
+def check_owner(settings: Settings, database: Database) -> None:
+    """Refuse to work over files that belong to another database: a sweep would remove them.
+
+    Raises:
+        ForeignFiles: they do.
+    """
+    folder = _files_folder(settings)
+    if not owns(database, folder):
+        raise ForeignFiles(
+            f"the files in {folder} belong to another database than {settings.database_url}. Where that one is gone, "
+            f"remove {folder / MARKER} to go on; files that no job names are then removed"
+        )
 
 
 def prepare(settings: Settings, revision: str = "head") -> None:
@@ -167,6 +190,7 @@ class Service:
         self._settings = settings
         self._database = open_database(settings)
         self._store = open_store(settings)
+        check_owner(settings, self._database)
         self._writer = GroupWriter(self._database, self._store)
         self._worker = EmbeddedWorker(work_settings(settings), self._writer.run) if settings.embedded_worker else None
         dispatcher = self._worker or NoDispatcher()
@@ -212,7 +236,9 @@ def sweep(settings: Settings) -> dict[str, int]:
     prepare(settings)
     database = open_database(settings)
     try:
-        sweeper = _sweeper(settings, database, open_store(settings))
+        store = open_store(settings)
+        check_owner(settings, database)
+        sweeper = _sweeper(settings, database, store)
         rows, files = sweeper.rows(), sweeper.files(source_grace_seconds=settings.orphan_grace_seconds)
     finally:
         database.close()
