@@ -16,7 +16,7 @@ from tests.acceptance.patience import until
 
 VACPACK = str(Path(sys.executable).with_name("vacpack"))
 
-DEFAULTS = {"VACPACK_LOG_FORMAT": "json", "VACPACK_WORKER_NICENESS": "0", "VACPACK_HEARTBEAT_SECONDS": "0.2"}
+DEFAULTS = {"VACPACK_LOG_FORMAT": "json", "VACPACK_WORKER_NICENESS": "0"}
 """A raised niceness is for users' machines: on a busy one these tests would wait for it."""
 
 
