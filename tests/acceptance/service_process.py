@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from storage.file_owner import MARKER
 from tests.acceptance.patience import until
 
 VACPACK = str(Path(sys.executable).with_name("vacpack"))
@@ -130,7 +131,7 @@ class ServiceProcess:
 
     def stored(self) -> set[str]:
         """Return the names of the files in the store, parts too."""
-        return {path.name for path in (self.data_dir / "files").iterdir()}
+        return {path.name for path in (self.data_dir / "files").iterdir()} - {MARKER}
 
     def named(self) -> set[str]:
         """Return the keys that rows name."""
