@@ -12,8 +12,8 @@ from benchmarks.server import Server, running
 SIZE_BYTES = 4096
 WORKING = {"VACPACK_EMBEDDED_WORKER": "true", "PEER_GZIP": "1"}
 RECEIVING = {"VACPACK_EMBEDDED_WORKER": "false", "PEER_GZIP": "0"}
-# A backlog is what this case makes; it must not be refused for its length.
-QUEUE = {"VACPACK_MAX_QUEUED_JOBS": "1000000"}
+# A backlog is what this case makes; it must not be refused for its length. Neither side logs its requests.
+QUEUE = {"VACPACK_MAX_QUEUED_JOBS": "1000000", "VACPACK_LOG_LEVEL": "warning"}
 
 
 def _load(context: Context, server_name: str, settings: dict[str, str]) -> Sample:
@@ -60,12 +60,12 @@ def run(context: Context) -> Table:
     limit = _load(context, "sink", RECEIVING).figures["requests_per_second"]
     rows = [
         _row(results, "with background work on both sides", "working", "peer working", 1.5),
-        _row(results, "the same against the lean peer", "working", "lean peer working", 1.5),
+        _row(results, "the same against the lean peer", "working", "lean peer working", None),
         _row(results, "receiving alone", "receiving", "peer receiving", None),
         _row(results, "the same against the lean peer", "receiving", "lean peer receiving", None),
     ]
     note = f"Forms of one file of 4 KiB for {context.plan.load_seconds:g} s; every answer was 202. The load generator"
     note += f" itself reaches {limit:.0f} requests/s against a server that does nothing. The lean peer is the same"
-    note += " without an ORM session for each request."
+    note += " without an ORM session for each request, which a tutorial would not do without; it syncs nothing."
     title = "Uploads of 4 KiB on 32 connections"
     return Table(title, note, rows, len(results.rounds), results.foreign())
