@@ -65,7 +65,7 @@ class Rounds:
 
     def let_it_work(self) -> None:
         """Give a new worker the time to have begun something; quick jobs may be over before they are seen."""
-        deadline = time.monotonic() + 1.5
+        deadline = time.monotonic() + 1
         while time.monotonic() < deadline and not self.service.rows("SELECT 1 FROM jobs WHERE status = 'running'"):
             time.sleep(0.01)
 
