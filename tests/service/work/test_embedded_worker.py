@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from service.work.child_process import COMMAND
 from service.work.embedded_worker import EmbeddedWorker
 from service.work.life_lock import LifeLocks
+from service.work.low_priority import COMPUTE_STEPS
 from service.work.wake_pipe import WakePipe
 from storage.file_store import random_id
 from tests.service.payloads import noise, text
@@ -271,7 +272,7 @@ def test_the_child_stands_below_the_service_and_its_codecs_below_everybody(bench
             await soon(lambda: bench.row(job_id)["phase"] == "compressing")
             tasks = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
             priorities = [os.getpriority(os.PRIO_PROCESS, task) for task in tasks]
-            assert sorted(priorities) == [below] * (len(tasks) - 1) + [min(19, below + 5)]
+            assert sorted(priorities) == [below] * (len(tasks) - 1) + [min(19, below + COMPUTE_STEPS)]
             assert len(tasks) > 3
 
     asyncio.run(story())
