@@ -33,7 +33,7 @@ def _begin(connection: Connection) -> None:
 def _run() -> None:
     url = make_url(context.config.attributes.get("url") or load_settings().database_url)
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     with engine.connect() as connection:

@@ -84,7 +84,8 @@ class Prepared:
             cursor.execute(self._text, parameters)
             return list(cursor.fetchall())
         except sqlite3.Error as error:
-            raise DBAPIError.instance(self._text, parameters, error, sqlite3.Error) from error
+            hidden = DBAPIError.instance(self._text, parameters, error, sqlite3.Error, hide_parameters=True)
+            raise hidden from error
         finally:
             cursor.close()
 
@@ -140,7 +141,8 @@ class Database:
 
 
 def _engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=8, max_overflow=24)
+    # Values are addresses, URLs and names of files: none may reach a log in the text of an error.
+    engine = create_engine(url, pool_size=8, max_overflow=24, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:

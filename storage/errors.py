@@ -47,3 +47,27 @@ class StorageFull(StorageError):
 
 class StorageFailed(StorageError):
     """The file store could not do what was asked (EIO, EROFS, a failed fsync); the file must be given up."""
+
+
+class MessageNotFound(StorageError):
+    """The job has no message with this id."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"no message {message_id}")
+        self.message_id = message_id
+
+
+class MessageUnderWay(StorageError):
+    """A delivery of the message is under way."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"message {message_id} is under way")
+        self.message_id = message_id
+
+
+class TooManyReplays(StorageError):
+    """The message has been asked for again as often as it may be."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"message {message_id} was replayed too often")
+        self.message_id = message_id

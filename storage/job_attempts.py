@@ -34,6 +34,7 @@ from storage.errors import StaleAttempt
 from storage.file_store import Key
 from storage.lifecycle import JobStatus
 from storage.models import attempts, jobs, sources, status_literal
+from storage.outbox import add_for_ended
 from storage.work_totals import Outcome, count
 
 
@@ -244,6 +245,7 @@ def finish(connection: Connection, job: ClaimedJob, result: StoredResult, digest
     proven = [{"job": job.seq, "place": place, "digest": digest} for place, digest in enumerate(digests)]
     connection.execute(_PROVEN_AND_KEPT if result.stored_as_is else _PROVEN_AND_GONE, proven)
     end_attempt(connection, job, "succeeded", bytes_out=result.size_bytes, result_format=result.format)
+    add_for_ended(connection, job.seq)
 
 
 def fail(
@@ -329,7 +331,7 @@ def leave(
     fence: dict[str, Any] | None = None,
     **changes: Any,
 ) -> list[LeftJob]:
-    """Take running jobs to another status, here or in ``job_rescue``; a final one gets the times of its end."""
+    """Take running jobs to another status, here or in ``job_rescue``; subscribers of one that ends are told."""
     statement = (
         update(jobs)
         .where(where)
@@ -345,7 +347,11 @@ def leave(
         .returning(jobs.c.seq, jobs.c.id, jobs.c.epoch, jobs.c.status, jobs.c.format, jobs.c.source_size_bytes)
     )
     rows = connection.execute(statement, fence or {}).all()
-    return [LeftJob(row[0], row[1], row[2], JobStatus(row[3]), row[4], row[5]) for row in rows]
+    left = [LeftJob(row[0], row[1], row[2], JobStatus(row[3]), row[4], row[5]) for row in rows]
+    for job in left:
+        if job.status.is_final:
+            add_for_ended(connection, job.seq)
+    return left
 
 
 _END_ATTEMPT = (

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, literal_column, select
 
 from storage.database import Now
+from storage.deliveries import release_sender
 from storage.job_attempts import LeftJob, end_attempt, leave
 from storage.lifecycle import JobStatus
 from storage.models import jobs, status_literal
@@ -20,7 +21,7 @@ _WAS_CANCELLED = jobs.c.cancel_requested_at.is_not(None)
 
 
 def rescue_worker(connection: Connection, worker_id: str, *, is_blamed: bool, max_losses: int) -> list[LeftJob]:
-    """Take the jobs of a worker that is gone back into the queue, the attempts uncounted.
+    """Take the jobs of a worker that is gone back into the queue, the attempts uncounted, and its messages too.
 
     ``is_blamed``: the worker died by itself, perhaps of what it was doing. Then its jobs run alone from now on; and if
     there was only one, it counts a loss and fails at ``max_losses``. A death of the whole service blames nobody.
@@ -46,6 +47,7 @@ def rescue_worker(connection: Connection, worker_id: str, *, is_blamed: bool, ma
     )
     for job in left:
         end_attempt(connection, job, "worker_lost" if is_blamed else "interrupted")
+    release_sender(connection, worker_id)
     return left
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
+from storage.audit_table import add_expired
 from storage.database import Now, Prepared
 from storage.errors import JobConflict, JobNotFound
 from storage.file_store import Key
 from storage.lifecycle import JobStatus
 from storage.models import jobs, sources, status_literal
+from storage.outbox import add_for_ended, has_pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +116,12 @@ def cancel(connection: Connection, job_id: str) -> JobStatus:
             expires_at=case((jobs.c.status == _RUNNING, None), else_=Now() + jobs.c.ttl_milliseconds),
             version=_NEXT_VERSION,
         )
-        .returning(jobs.c.status)
+        .returning(jobs.c.seq, jobs.c.status)
     )
-    status = connection.execute(statement).scalar_one_or_none() or _status(connection, job_id)
+    changed = connection.execute(statement).one_or_none()
+    status = changed.status if changed else _status(connection, job_id)
+    if changed and status == JobStatus.CANCELLED:
+        add_for_ended(connection, changed.seq)
     if status in (JobStatus.RUNNING, JobStatus.CANCELLED):
         return JobStatus(status)
     raise JobConflict(job_id, status)
@@ -173,7 +178,7 @@ def _keys_of(connection: Connection, seqs: Sequence[int]) -> list[Key]:
 
 
 def expire(connection: Connection, *, grave_milliseconds: int, limit: int) -> list[Key]:
-    """Expire up to ``limit`` ended jobs whose time is over; return the keys whose files the caller deletes."""
+    """Expire up to ``limit`` ended jobs whose time is over, and audit it; return the keys whose files to delete."""
     due = select(jobs.c.seq).where(jobs.c.expires_at <= Now(), jobs.c.status.in_([_SUCCEEDED, _FAILED, _CANCELLED]))
     seqs = connection.execute(due.limit(limit)).scalars().all()
     keys = _keys_of(connection, seqs)
@@ -183,10 +188,14 @@ def expire(connection: Connection, *, grave_milliseconds: int, limit: int) -> li
         .values(status=_EXPIRED, result_key=None, expires_at=Now() + grave_milliseconds, version=_NEXT_VERSION)
     )
     connection.execute(update(sources).where(sources.c.job_seq.in_(seqs)).values(key=None))
+    add_expired(connection, seqs)
     return keys
 
 
 def prune(connection: Connection, *, limit: int) -> int:
-    """Remove up to ``limit`` expired rows whose grave has stood long enough; return how many."""
-    due = select(jobs.c.seq).where(jobs.c.expires_at <= Now(), jobs.c.status == _EXPIRED).limit(limit)
+    """Remove up to ``limit`` expired rows whose grave has stood long enough; return how many.
+
+    One whose message is still to be sent stays until it has been sent or given up.
+    """
+    due = select(jobs.c.seq).where(jobs.c.expires_at <= Now(), jobs.c.status == _EXPIRED, ~has_pending()).limit(limit)
     return connection.execute(delete(jobs).where(jobs.c.seq.in_(due))).rowcount

@@ -60,6 +60,12 @@ STATUS_SQL = str(
 VERSION_SQL = "SELECT version FROM jobs WHERE id = ?"
 """The version of one job: enough to know whether a status read before still stands."""
 
+VERSIONS_SQL = "SELECT id, version, status = 'queued' FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
+"""Id, version and whether it waits, of each of the jobs whose ids are given as one JSON array."""
+
+FRONT_SQL = "SELECT id FROM jobs WHERE status = 'queued' ORDER BY run_at, seq LIMIT ?"
+"""The ids of so many jobs that are next, in order: with ``VERSIONS_SQL``, any number of tags in two reads."""
+
 
 def job_rows(connection: Connection, ids: Iterable[str]) -> list[RowMapping]:
     """Return the status rows of these jobs, in no order; unknown ids are left out."""

@@ -1,4 +1,6 @@
-"""The life of a job: its statuses, and every step from one to another. Pure data; nothing here touches a database.
+"""The life of a job: its statuses, and every step from one to another; and of the messages that tell of its end.
+
+Pure data; nothing here touches a database.
 
 Two rules. Every transition is one conditional UPDATE, in ``job_table`` for owners and time, in ``job_attempts`` for
 workers (fenced by the epoch), in ``job_rescue`` for workers that are gone; and no transition happens that does not
@@ -31,6 +33,25 @@ class JobStatus(StrEnum):
     def is_final(self) -> bool:
         """Whether nothing more happens by itself, apart from expiry."""
         return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+class MessageKind(StrEnum):
+    """How somebody is told that a job has ended."""
+
+    WEBHOOK = "webhook"
+    EMAIL = "email"
+
+
+class MessageStatus(StrEnum):
+    """Where a message of the outbox stands."""
+
+    PENDING = "pending"
+    """Made in the transaction that ended the job: due, waiting for its next delivery, or under a lease. A crash leaves
+    it here until the worker is found dead or the lease is over."""
+    SENT = "sent"
+    """The other side took it."""
+    FAILED = "failed"
+    """Given up; a replay makes it pending again."""
 
 
 @dataclass(frozen=True, slots=True)

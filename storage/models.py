@@ -18,11 +18,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     literal_column,
     text,
 )
 
-from storage.lifecycle import JobStatus
+from storage.lifecycle import JobStatus, MessageKind, MessageStatus
 
 metadata = MetaData(
     naming_convention={
@@ -46,7 +47,7 @@ def _in(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
-def status_literal(status: JobStatus) -> ColumnClause[str]:
+def status_literal(status: JobStatus | MessageStatus) -> ColumnClause[str]:
     """Return the status as it stands in SQL text; a bound one would not be matched to the partial indexes."""
     return literal_column(f"'{status}'", String)
 
@@ -182,4 +183,94 @@ work_totals = Table(
     Column("milliseconds", BigInteger, nullable=False),
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
+)
+
+# Whom to tell when a job ends.
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("job_seq", ForeignKey("jobs.seq", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("target", String(2048), nullable=False),
+    # Who answers there: a URL's host, for e-mail the host of the mail server. What the limit of deliveries counts.
+    Column("receiver", String(255), nullable=False),
+    Column("language", String(10), nullable=False),
+    CheckConstraint(_in("kind", tuple(map(str, MessageKind))), name="kind"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", _Id, nullable=False, unique=True),
+    # Deleted with its job.
+    Column("job_seq", ForeignKey("jobs.seq", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("target", String(2048), nullable=False),
+    Column("receiver", String(255), nullable=False),
+    Column("language", String(10), nullable=False),
+    # The job's row as it was when it ended, as JSON: each delivery tells the same.
+    Column("payload", Text, nullable=False),
+    Column("status", String(10), nullable=False),
+    # +1 at claim, -1 when the worker died meanwhile; 0 after a replay.
+    Column("tries", Integer, nullable=False, server_default="0"),
+    # How often it was asked for again; there is a limit.
+    Column("replays", Integer, nullable=False, server_default="0"),
+    _milliseconds("run_at", nullable=False),
+    Column("lease_owner", _Id),
+    _milliseconds("lease_expires_at"),
+    _milliseconds("created_at", nullable=False),
+    _milliseconds("ended_at"),
+    CheckConstraint(_in("kind", tuple(map(str, MessageKind))), name="kind"),
+    CheckConstraint(_in("status", tuple(map(str, MessageStatus))), name="status"),
+    CheckConstraint("(status = 'pending') = (ended_at IS NULL)", name="ended_unless_pending"),
+    CheckConstraint("(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="lease"),
+    CheckConstraint("status = 'pending' OR lease_owner IS NULL", name="lease_while_pending"),
+    Index("ix_outbox_due", "status", "run_at", "seq", sqlite_where=text("status = 'pending'")),
+    Index("ix_outbox_receiver", "status", "receiver", "run_at", "seq", sqlite_where=text("status = 'pending'")),
+    Index("ix_outbox_job_seq", "job_seq", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Each delivery of a message, arrived or not.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("message_id", ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    _milliseconds("started_at", nullable=False),
+    _milliseconds("ended_at"),
+    Column("outcome", String(20)),
+    Column("status_code", Integer),
+    Column("detail", String(500)),
+)
+
+# Counters of ended deliveries that only grow, as work_totals.
+delivery_totals = Table(
+    "delivery_totals",
+    metadata,
+    Column("kind", String(10), primary_key=True),
+    Column("outcome", String(20), primary_key=True),
+    Column("deliveries", BigInteger, nullable=False),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    # Order of commit; AUTOINCREMENT, so that whoever has read up to a number may go on from there.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _milliseconds("at", nullable=False),
+    Column("action", String(24), nullable=False),
+    Column("actor", String(12), nullable=False),
+    # Text, not a reference: an event outlives its job.
+    Column("job_id", _Id),
+    Column("request_id", String(64)),
+    Column("client", String(64)),
+    Column("status", Integer),
+    # A small JSON object.
+    Column("details", Text, nullable=False, server_default="{}"),
+    Index("ix_audit_events_action", "action"),
+    Index("ix_audit_events_job_id", "job_id", sqlite_where=text("job_id IS NOT NULL")),
+    sqlite_autoincrement=True,
 )

@@ -16,7 +16,17 @@ from storage.file_store import new_source_key, random_id, result_key
 from storage.job_attempts import ClaimedJob, StoredResult
 from storage.job_table import NewJob, NewSource
 from storage.lifecycle import JobStatus
-from storage.models import attempts, jobs, sources, work_totals
+from storage.models import (
+    attempts,
+    audit_events,
+    deliveries,
+    delivery_totals,
+    jobs,
+    outbox,
+    sources,
+    subscribers,
+    work_totals,
+)
 
 WORKER = "worker-1"
 HOUR = 3_600_000
@@ -152,7 +162,7 @@ def change_row(database: Database, job_id: str, **changes: Any) -> None:
 
 def everything(database: Database) -> dict[str, list[Row]]:
     """Return all rows of all tables that a change of a job could touch."""
-    tables = (jobs, sources, attempts, work_totals)
+    tables = (jobs, sources, attempts, work_totals, subscribers, outbox, deliveries, delivery_totals, audit_events)
     with database.read() as connection:
         return {
             table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]

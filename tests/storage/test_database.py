@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, event, insert, select
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, bindparam, event, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from storage.database import Database, sqlite_url, write_ahead
+from storage.database import Database, Prepared, sqlite_url, write_ahead
 from tests.storage.child_processes import count_up, start, wait_for
 
 FULL, NORMAL = 2, 1
@@ -34,6 +34,27 @@ def pragma(connection: Connection, name: str) -> object:
 def bodies(database: Database) -> list[str]:
     with database.read() as connection:
         return list(connection.execute(select(notes.c.body).order_by(notes.c.id)).scalars())
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_the_text_of_an_error_holds_no_values(plain: Database, *, is_prepared: bool) -> None:
+    statement = insert(notes).values(body=bindparam("text"))
+    prepared = Prepared(statement)
+    secret = {"text": "ann@mail.example"}
+
+    def add(connection: Connection) -> None:
+        if is_prepared:
+            prepared.run(connection, secret)
+        else:
+            connection.execute(statement, secret)
+
+    with plain.transaction() as connection:
+        add(connection)
+    with pytest.raises(IntegrityError) as error, plain.transaction() as connection:
+        add(connection)
+
+    assert "INSERT" in str(error.value)
+    assert "ann@mail.example" not in str(error.value) + repr(error.value)
 
 
 def write(connection: Connection, body: str) -> None:

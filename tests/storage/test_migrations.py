@@ -12,11 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DatabaseError
 
-from migrations import migrate
+from migrations import configuration, migrate, newest
 from storage.database import Database, sqlite_url
 from storage.models import metadata
 from tests.storage.child_processes import PROCESSES, migrate_together, migrate_when_ready, start, wait_for
@@ -130,7 +133,7 @@ def test_rows_without_their_parent_are_reported(database_path: Path) -> None:
     connection.close()
 
     with pytest.raises(RuntimeError, match="without their parent"):
-        migrate(sqlite_url(database_path))
+        command.upgrade(configuration(sqlite_url(database_path)), "head")
 
 
 def test_the_command_line_agrees_and_makes_its_folder(migrated_file: Path, tmp_path: Path) -> None:
@@ -184,3 +187,29 @@ def test_a_migration_killed_at_any_moment_is_whole_or_not_there_and_the_next_com
 
         assert master(path) == expected
         assert revision(path) == revision(migrated_file)
+
+
+def test_the_last_file_by_name_is_the_newest_revision() -> None:
+    scripts = ScriptDirectory.from_config(configuration("sqlite://"))
+    revisions = [script.revision for script in scripts.walk_revisions()]
+
+    assert revisions == sorted(revisions, reverse=True)
+    assert [newest()] == scripts.get_heads() == revisions[:1]
+
+
+def test_a_database_that_is_the_newest_is_left_alone_without_loading_alembic(database_path: Path) -> None:
+    program = "import sys, migrations; migrations.migrate(sys.argv[1]); sys.exit('alembic' in sys.modules)"
+    line = [sys.executable, "-c", program, sqlite_url(database_path)]
+
+    assert subprocess.run(line, cwd=PROJECT, check=False).returncode == 0
+    migrate(sqlite_url(database_path), "base")
+    assert subprocess.run(line, cwd=PROJECT, check=False).returncode == 1
+    assert "jobs" in master(database_path)
+
+
+def test_a_file_that_is_no_database_is_not_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "vacpack.db"
+    path.write_bytes(b"not a database, but long enough to be looked at " * 100)
+
+    with pytest.raises(DatabaseError):
+        migrate(sqlite_url(path))
