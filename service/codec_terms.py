@@ -22,6 +22,10 @@ class Format(StrEnum):
     TAR_GZ = "tar.gz"
 
 
+ARCHIVE_FORMATS = (Format.ZIP, Format.TAR_ZST, Format.TAR_GZ)
+"""Those that hold several files."""
+
+
 class Level(StrEnum):
     """How much time a smaller result is worth."""
 

@@ -1,6 +1,7 @@
-"""What clients can change: submit, cancel, retry, delete. Each is one transaction, given its open connection.
+"""What clients can change: submit, cancel, retry, delete, replay. Each is one transaction, given its open connection.
 
-The caller commits (through the group writer), then wakes the dispatcher, then deletes files that no row names any more.
+Each adds its audit event, so that event and change commit together; ``by`` is who asked. The caller commits (through
+the group writer), then wakes the dispatcher, then deletes files that no row names any more.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from service.audit import Requester
 from service.errors import IDEMPOTENCY_MISMATCH, NOT_CANCELLABLE, NOT_RETRYABLE, ErrorKind, ServiceError
-from storage import idempotency, job_table
+from storage import audit_table, idempotency, job_table, outbox
+from storage.audit_table import Action
 from storage.errors import JobConflict
 from storage.file_store import Key
 from storage.idempotency import IdempotentRequest
 from storage.job_table import NewJob
 from storage.lifecycle import JobStatus
+from storage.outbox import Subscriber, subscribe
+
+_TOLD_OF_A_JOB = ("source_size_bytes", "source_files", "format", "level")
+"""What the audit keeps of a job; not its name, which tells of the contents, and outlives no job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,8 @@ class Submission:
     job: NewJob
     request: IdempotentRequest | None
     remember_milliseconds: int
+    subscribers: tuple[Subscriber, ...] = ()
+    """Whom to tell when it has ended."""
 
 
 def digest_of(secret: str) -> str:
@@ -40,7 +49,7 @@ def is_key(given: str, digest: str) -> bool:
     return hmac.compare_digest(digest_of(given), digest)
 
 
-def submit(connection: Connection, submission: Submission) -> str | dict[str, Any]:
+def submit(connection: Connection, submission: Submission, *, by: Requester) -> str | dict[str, Any]:
     """Make the job; return its row, or the id of the job that an earlier request with the same key made.
 
     Raises:
@@ -50,9 +59,12 @@ def submit(connection: Connection, submission: Submission) -> str | dict[str, An
     if earlier is not None:
         return earlier
     row = job_table.insert_job(connection, submission.job)
+    subscribe(connection, row["seq"], submission.subscribers)
     if submission.request is not None:
         keep = submission.remember_milliseconds
         idempotency.remember(connection, submission.request, row["seq"], for_milliseconds=keep)
+    told = {name: row[name] for name in _TOLD_OF_A_JOB}
+    audit_table.add(connection, by.event(Action.JOB_SUBMITTED, row["id"], status=202, details=told))
     return row
 
 
@@ -71,19 +83,22 @@ def earlier_job(connection: Connection, request: IdempotentRequest | None) -> st
     return found.job_id
 
 
-def cancel(connection: Connection, job_id: str) -> JobStatus:
+def cancel(connection: Connection, job_id: str, *, by: Requester) -> JobStatus:
     """Cancel a queued job at once, ask a running one to stop; return its status.
 
     Raises:
         JobNotFound, ServiceError: not_cancellable.
     """
     try:
-        return job_table.cancel(connection, job_id)
+        status = job_table.cancel(connection, job_id)
     except JobConflict as conflict:
         raise _conflict(NOT_CANCELLABLE, conflict) from conflict
+    answered = 202 if status is JobStatus.RUNNING else 200
+    audit_table.add(connection, by.event(Action.JOB_CANCELLED, job_id, status=answered))
+    return status
 
 
-def retry(connection: Connection, job_id: str, *, max_attempts: int) -> None:
+def retry(connection: Connection, job_id: str, *, max_attempts: int, by: Requester) -> None:
     """Queue a failed or cancelled job again.
 
     Raises:
@@ -93,15 +108,29 @@ def retry(connection: Connection, job_id: str, *, max_attempts: int) -> None:
         job_table.retry(connection, job_id, attempts_more=max_attempts)
     except JobConflict as conflict:
         raise _conflict(NOT_RETRYABLE, conflict) from conflict
+    audit_table.add(connection, by.event(Action.JOB_RETRIED, job_id, status=202))
 
 
-def delete(connection: Connection, job_id: str) -> list[Key]:
+def delete(connection: Connection, job_id: str, *, by: Requester) -> list[Key]:
     """Remove the job in any status; return the keys of the files the caller removes after the commit.
 
     Raises:
         JobNotFound: there is none.
     """
-    return job_table.delete_job(connection, job_id)
+    keys = job_table.delete_job(connection, job_id)
+    audit_table.add(connection, by.event(Action.JOB_DELETED, job_id, status=204))
+    return keys
+
+
+def replay(connection: Connection, job_id: str, message_id: str, *, by: Requester) -> None:
+    """Have a message of the job's end sent again.
+
+    Raises:
+        MessageNotFound, MessageUnderWay, TooManyReplays: as ``outbox.replay``.
+    """
+    outbox.replay(connection, job_id, message_id)
+    details = {"message": message_id}
+    audit_table.add(connection, by.event(Action.MESSAGE_REPLAYED, job_id, status=202, details=details))
 
 
 def _conflict(kind: ErrorKind, conflict: JobConflict) -> ServiceError:

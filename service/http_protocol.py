@@ -12,6 +12,8 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.web.event_stream import TRANSPORT
+
 MAX_HEAD_BYTES = 64 * 1024
 
 
@@ -64,6 +66,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._cancel_deadline()
+        scope: Any = self.scope
+        # What lasts limits what its connection may hold.
+        scope["extensions"] = {TRANSPORT: self.transport}
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

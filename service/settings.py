@@ -9,16 +9,21 @@ import difflib
 import os
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.email_address import read_sender
+from service.target import read_networks
+from service.webhook_signature import read_secrets
 from storage.database import sqlite_url
 
 PREFIX = "VACPACK_"
 _GIB = 1024**3
 _DAY = 24 * 3600
+_SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
 class Settings(BaseSettings):
@@ -70,7 +75,9 @@ class Settings(BaseSettings):
     worker_niceness: int = Field(10, ge=0, le=19, description="Priority steps a worker stands below the service.")
     lease_seconds: float = Field(20, gt=1, description="A worker silent for so long has lost its jobs.")
     heartbeat_seconds: float = Field(0.5, gt=0, description="How often progress and cancels are exchanged.")
-    poll_seconds: float = Field(1, gt=0, description="How often a worker looks for jobs that no wake told of.")
+    poll_seconds: float = Field(
+        1, gt=0, description="How often a worker looks for jobs and messages that no wake told of."
+    )
     sweep_seconds: float = Field(5, gt=0, description="How often what is over is looked for: leases, expiry.")
     orphan_grace_seconds: float = Field(
         3600,
@@ -83,7 +90,48 @@ class Settings(BaseSettings):
     max_waiting_requests: int = Field(
         2000, ge=0, description="Jobs that long-polls wait for at a time; beyond it they answer at once."
     )
+    max_event_streams: int = Field(
+        2000,
+        ge=0,
+        description="Event streams open at a time; beyond it new ones are refused with 503. Never more than half of the"
+        " files that the system lets the service open.",
+    )
     shutdown_grace_seconds: float = Field(10, ge=0, description="Time for what is under way when told to stop.")
+
+    # The audit.
+    audit_retention_seconds: int = Field(90 * _DAY, ge=1, description="How long audit events are kept.")
+    audit_queries: bool = Field(
+        True, description="Whether lists, searches and downloads are audited; what changes something always is."
+    )
+    audit_log_file: str = Field("", description="File that audit events are also written to, a line of JSON each.")
+
+    # E-mail to those whom an upload names. On once the first two are set, and public_url, which its links begin with.
+    smtp_host: str = Field("", description="Mail server that takes e-mail; empty: `notify_email` is refused.")
+    smtp_from: str = Field("", description="Whom e-mail comes from, e.g. vacpack <no-reply@up.example>.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the connection is secured; certificates are always checked."
+    )
+    smtp_port: int = Field(0, ge=0, le=65535, description="Its port; 0: 587 for starttls, 465 for tls, 25 for none.")
+    smtp_user: str = Field("", description="Name to log in with; empty: no login.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Password to log in with.")
+    smtp_timeout_seconds: float = Field(
+        20, gt=0, le=30, description="Time for handing in one message, from connecting to the answer."
+    )
+    email_allow_domains: str = Field(
+        "", description="The only domains written to, comma-separated; empty: any. For services that strangers reach."
+    )
+
+    # Webhooks to those whom an upload names. On once there is a secret.
+    webhook_secrets: SecretStr = Field(
+        SecretStr(""),
+        description="Secrets that sign webhooks, comma-separated: `whsec_` and 24 to 64 bytes in base64. All of them"
+        " sign, so that they can be exchanged. Empty: `callback_url` is refused.",
+    )
+    webhook_allow_networks: str = Field(
+        "",
+        description="Networks inside that webhooks may call, comma-separated, e.g. 10.1.0.0/16. Empty: public addresses"
+        " only, because whoever may upload may name the address.",
+    )
 
     # Logs.
     log_format: Literal["text", "json"] = Field("text", description="One line an event: readable, or JSON.")
@@ -98,12 +146,50 @@ class Settings(BaseSettings):
             raise ValueError("only sqlite:///… is supported")
         return url
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+            raise ValueError("an address like https://up.example")
+        return url
+
+    @field_validator("smtp_user", "smtp_password")
+    @classmethod
+    def _is_ascii(cls, text: str | SecretStr) -> str | SecretStr:
+        plain = text.get_secret_value() if isinstance(text, SecretStr) else text
+        if not plain.isascii():
+            raise ValueError("the library that logs in takes ASCII only")
+        return text
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _is_sender(cls, sender: str) -> str:
+        if sender:
+            read_sender(sender)
+        return sender
+
     @field_validator("files_url")
     @classmethod
     def _is_folder(cls, url: str) -> str:
         if url and not url.startswith("file:///"):
             raise ValueError("only file:///… is supported")
         return url
+
+    def email_domains(self) -> tuple[str, ...]:
+        """Return the only domains that e-mail may go to; none: it may go to any."""
+        return tuple(name.strip() for name in self.email_allow_domains.split(",") if name.strip())
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _are_secrets(cls, secrets: SecretStr) -> SecretStr:
+        read_secrets(secrets.get_secret_value())
+        return secrets
+
+    @field_validator("webhook_allow_networks")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        read_networks(networks)
+        return networks
 
     def model_post_init(self, context: Any, /) -> None:
         """Derive what was left empty from the data folder; take an address with or without its last slash."""
@@ -114,9 +200,15 @@ class Settings(BaseSettings):
             "public_url": self.public_url.rstrip("/"),
             "files_url": self.files_url or (folder / "files").as_uri(),
             "worker_jobs": self.worker_jobs or os.cpu_count() or 1,
+            "smtp_port": self.smtp_port or _SMTP_PORTS[self.smtp_security],
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+
+
+def missing_for_email(settings: Settings) -> list[str]:
+    """Return the names of the variables without which no e-mail can be sent; none: it can."""
+    return [PREFIX + name.upper() for name in ("smtp_host", "smtp_from", "public_url") if not getattr(settings, name)]
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -16,6 +16,7 @@ import pytest
 from service import zip_stream
 from service.archive import ARCHIVES, Archive, Member
 from service.codec import CODECS, CodecError, Format, Level
+from tests.parts import missing
 from tests.service.payloads import MIB, cut, mixed, noise, text, thread_count, threads_settle_at
 
 EVERY_ARCHIVE = pytest.mark.parametrize("archive", ARCHIVES.values(), ids=lambda archive: archive.format.value)
@@ -130,7 +131,7 @@ def test_standard_library_and_tools_open_it(archive: Archive, tmp_path: Path) ->
         Format.TAR_GZ: ["tar", "-xzf", str(file)],
     }
     if not all(map(shutil.which, (commands[archive.format][0], "zstd"))):
-        pytest.skip("the tools are not installed")
+        missing("the tools are not installed")
     folder = tmp_path / "out"
     folder.mkdir()
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.codec import CODECS, Codec, CodecError, Format, Level, transcode
+from tests.parts import missing
 from tests.service.payloads import MIB, cut, mixed, noise, text, thread_count, threads_settle_at
 
 EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=lambda codec: codec.format.value)
@@ -346,7 +347,7 @@ def test_standard_library_opens_gzip_and_xz(level: Level) -> None:
 @EVERY_LEVEL
 def test_command_line_tool_opens_it(name: Format, tool: str, level: Level, tmp_path: Path) -> None:
     if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not installed")
+        missing(f"{tool} is not installed")
     file = tmp_path / f"packed{CODECS[name].suffix}"
     file.write_bytes(packed(CODECS[name], SMALL_PAYLOAD, level))
 

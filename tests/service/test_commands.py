@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from service import commands
+from service.audit import Requester
 from service.commands import Submission, digest_of, is_key
 from service.errors import IDEMPOTENCY_MISMATCH, NOT_CANCELLABLE, NOT_RETRYABLE, ServiceError
+from storage.audit_table import Action, Actor
 from storage.database import Database
 from storage.errors import JobNotFound
 from storage.idempotency import IdempotentRequest
@@ -31,11 +35,12 @@ from tests.storage.job_builder import (
 
 UNKNOWN = "z" * 26
 REQUEST = IdempotentRequest("a" * 64, "b" * 64)
+OWNER = Requester(Actor.MANAGE_KEY, "request-7", "192.0.2.1")
 
 
 def submitted(database: Database, request: IdempotentRequest | None = None, **changes: object) -> Row | str:
     submission = Submission(new_job(**changes), request, 60_000)
-    return act(database, lambda connection: commands.submit(connection, submission))
+    return act(database, lambda connection: commands.submit(connection, submission, by=OWNER))
 
 
 def made(outcome: Row | str) -> Row:
@@ -98,7 +103,7 @@ def test_requests_without_a_key_make_a_job_each(database: Database) -> None:
 
 def test_a_key_whose_job_was_deleted_makes_a_new_one(database: Database) -> None:
     first = made(submitted(database, REQUEST))
-    act(database, lambda connection: commands.delete(connection, first["id"]))
+    act(database, lambda connection: commands.delete(connection, first["id"], by=OWNER))
 
     assert made(submitted(database, REQUEST))["id"] != first["id"]
 
@@ -132,7 +137,7 @@ def test_what_a_key_made_can_be_asked_before_the_bytes_have_come(database: Datab
 def test_cancel_tells_the_status_it_has_now(database: Database, status: JobStatus, after: JobStatus) -> None:
     job_id = one_of_each(database)[status]
 
-    assert act(database, lambda connection: commands.cancel(connection, job_id)) is after
+    assert act(database, lambda connection: commands.cancel(connection, job_id, by=OWNER)) is after
     assert row_of(database, job_id)["status"] == after
     assert row_of(database, job_id)["cancel_requested_at"] is not None
 
@@ -143,7 +148,7 @@ def test_what_has_ended_is_not_cancelled(database: Database, status: JobStatus) 
     before = everything(database)
 
     with pytest.raises(ServiceError, match=f"The job is {status}") as caught:
-        act(database, lambda connection: commands.cancel(connection, job_id))
+        act(database, lambda connection: commands.cancel(connection, job_id, by=OWNER))
 
     assert caught.value.kind is NOT_CANCELLABLE
     assert caught.value.members == {"job_status": str(status)}
@@ -155,7 +160,7 @@ def test_what_failed_or_was_cancelled_is_queued_again(database: Database, status
     job_id = one_of_each(database)[status]
     change_row(database, job_id, attempts=1, epoch=4)
 
-    act(database, lambda connection: commands.retry(connection, job_id, max_attempts=3))
+    act(database, lambda connection: commands.retry(connection, job_id, max_attempts=3, by=OWNER))
 
     row = row_of(database, job_id)
     assert (row["status"], row["max_attempts"], row["epoch"]) == (JobStatus.QUEUED, 4, 4)
@@ -168,7 +173,7 @@ def test_anything_else_is_not_run_again(database: Database, status: JobStatus) -
     before = everything(database)
 
     with pytest.raises(ServiceError) as caught:
-        act(database, lambda connection: commands.retry(connection, job_id, max_attempts=3))
+        act(database, lambda connection: commands.retry(connection, job_id, max_attempts=3, by=OWNER))
 
     assert caught.value.kind is NOT_RETRYABLE
     assert caught.value.members == {"job_status": str(status)}
@@ -182,7 +187,7 @@ def test_a_job_is_deleted_in_any_status_and_its_files_are_told(database: Databas
     result = row_of(database, job_id)["result_key"]
     named = {it["key"] for it in everything(database)["sources"] if it["job_seq"] == seq} | {result}
 
-    keys = act(database, lambda connection: commands.delete(connection, job_id))
+    keys = act(database, lambda connection: commands.delete(connection, job_id, by=OWNER))
 
     assert find_row(database, job_id) is None
     assert set(keys) == named - {None}
@@ -193,11 +198,11 @@ def test_what_is_not_there_is_not_changed(database: Database) -> None:
     before = everything(database)
 
     with pytest.raises(JobNotFound):
-        act(database, lambda connection: commands.cancel(connection, UNKNOWN))
+        act(database, lambda connection: commands.cancel(connection, UNKNOWN, by=OWNER))
     with pytest.raises(JobNotFound):
-        act(database, lambda connection: commands.retry(connection, UNKNOWN, max_attempts=1))
+        act(database, lambda connection: commands.retry(connection, UNKNOWN, max_attempts=1, by=OWNER))
     with pytest.raises(JobNotFound):
-        act(database, lambda connection: commands.delete(connection, UNKNOWN))
+        act(database, lambda connection: commands.delete(connection, UNKNOWN, by=OWNER))
     assert everything(database) == before
 
 
@@ -206,3 +211,59 @@ def test_digests_alone_are_stored(database: Database, database_path: Path) -> No
 
     database.close()
     assert b"the-manage-key" not in b"".join(path.read_bytes() for path in database_path.parent.glob("vacpack.db*"))
+
+
+def events_of(database: Database, job_id: str) -> list[tuple[str, int]]:
+    """Return what OWNER did to a job, and how it was answered; fail if anything else is said of who it was."""
+    events = [event for event in everything(database)["audit_events"] if event["job_id"] == job_id]
+    who = {(event["actor"], event["request_id"], event["client"]) for event in events if event["actor"] != "system"}
+    assert who <= {("manage_key", "request-7", "192.0.2.1")}
+    return [(event["action"], event["status"]) for event in events if event["actor"] != "system"]
+
+
+def test_every_change_leaves_its_event_with_the_status_it_is_answered_with(database: Database) -> None:
+    job_id = made(submitted(database))["id"]
+    act(database, lambda connection: commands.cancel(connection, job_id, by=OWNER))
+    act(database, lambda connection: commands.retry(connection, job_id, max_attempts=1, by=OWNER))
+    act(database, lambda connection: commands.delete(connection, job_id, by=OWNER))
+
+    changes = [Action.JOB_SUBMITTED, Action.JOB_CANCELLED, Action.JOB_RETRIED, Action.JOB_DELETED]
+    assert events_of(database, job_id) == list(zip(changes, [202, 200, 202, 204], strict=True))
+
+
+def test_asking_a_running_job_to_stop_is_audited_as_accepted(database: Database) -> None:
+    job_id = one_of_each(database)[JobStatus.RUNNING]
+
+    act(database, lambda connection: commands.cancel(connection, job_id, by=OWNER))
+
+    assert events_of(database, job_id) == [("job.cancelled", 202)]
+
+
+def test_the_event_of_a_submission_tells_sizes_and_not_names(database: Database) -> None:
+    row = made(submitted(database, name="secret plans.txt", sources=(new_source(name="secret plans.txt"),)))
+
+    [event] = [event for event in everything(database)["audit_events"] if event["job_id"] == row["id"]]
+    assert json.loads(event["details"]) == {
+        "source_size_bytes": 1000,
+        "source_files": 1,
+        "format": "auto",
+        "level": "balanced",
+    }
+
+
+def test_an_event_is_rolled_back_with_its_change(database: Database) -> None:
+    def change_and_fail(connection: Connection) -> None:
+        commands.submit(connection, Submission(new_job(), None, 60_000), by=OWNER)
+        raise RuntimeError("after both")
+
+    with pytest.raises(RuntimeError):
+        act(database, change_and_fail)
+
+    assert everything(database)["audit_events"] == []
+
+
+def test_the_same_request_again_leaves_no_second_event(database: Database) -> None:
+    first = made(submitted(database, REQUEST))
+    submitted(database, REQUEST)
+
+    assert events_of(database, first["id"]) == [("job.submitted", 202)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from service.settings import PREFIX, Settings, load_settings, unknown_names
+from service.settings import PREFIX, Settings, load_settings, missing_for_email, unknown_names
 
 UNITS = ("_seconds", "_bytes", "_url", "_dir", "_token", "_format", "_level")
 
@@ -64,6 +64,12 @@ def test_the_address_of_the_service_has_no_slash_at_its_end() -> None:
     assert load_settings().public_url == ""
 
 
+@pytest.mark.parametrize("url", ["up.example", "ftp://up.example", "https://", "//up.example"])
+def test_an_address_of_the_service_that_no_link_could_begin_with_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"an address like https://up\.example"):
+        load_settings(public_url=url)
+
+
 def test_a_worker_runs_a_job_for_each_core_unless_told() -> None:
     assert load_settings().worker_jobs == os.cpu_count()
     assert load_settings(worker_jobs=3).worker_jobs == 3
@@ -79,9 +85,15 @@ def test_every_setting_is_read_from_its_variable(name: str, monkeypatch: pytest.
         "public_url": "https://up.example",
         "admin_token": "secret",
         "embedded_worker": False,
+        "audit_queries": False,
         "log_format": "json",
         "log_level": "debug",
         "worker_niceness": 7,
+        "smtp_from": "vacpack <vacpack@up.example>",
+        "smtp_security": "tls",
+        "smtp_timeout_seconds": 17.0,
+        "webhook_secrets": f"whsec_{'QUJD' * 8}",
+        "webhook_allow_networks": "10.1.0.0/16, ::1/128",
     }
     value = others.get(name, 4321)
     monkeypatch.setenv(PREFIX + name.upper(), str(value))
@@ -123,6 +135,15 @@ def test_a_file_beside_the_service_is_read_and_the_environment_wins(
         ("database_url", "postgresql://x"),
         ("files_url", "s3://bucket"),
         ("embedded_worker", "perhaps"),
+        ("smtp_from", "nobody"),
+        ("smtp_from", "a <a@b.example>, b <b@b.example>"),
+        ("smtp_security", "ssl"),
+        ("smtp_user", "ü"),
+        ("smtp_password", "ü"),
+        ("webhook_secrets", "whsec_short"),
+        ("webhook_secrets", f"whsec_{'QUJD' * 8};whsec_{'QUJD' * 8}"),
+        ("webhook_allow_networks", "10.1.2.3/16"),
+        ("webhook_allow_networks", "inside"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_its_name(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +153,23 @@ def test_a_value_that_cannot_be_is_refused_by_its_name(name: str, value: str, mo
         load_settings()
 
 
-def test_the_admin_token_is_not_shown() -> None:
-    settings = load_settings(admin_token="very-secret")
+@pytest.mark.parametrize(("security", "port"), [("starttls", 587), ("tls", 465), ("none", 25)])
+def test_a_mail_server_has_the_port_of_its_security(security: str, port: int) -> None:
+    assert load_settings(smtp_security=security).smtp_port == port
+    assert load_settings(smtp_security=security, smtp_port=2525).smtp_port == 2525
+
+
+def test_what_e_mail_needs_is_named_until_it_is_set() -> None:
+    half = load_settings(smtp_host="mail.example")
+    whole = load_settings(smtp_host="mail.example", smtp_from="v@up.example", public_url="https://up.example")
+
+    assert missing_for_email(half) == ["VACPACK_SMTP_FROM", "VACPACK_PUBLIC_URL"]
+    assert missing_for_email(whole) == []
+
+
+@pytest.mark.parametrize("name", ["admin_token", "smtp_password"])
+def test_secrets_are_not_shown(name: str) -> None:
+    settings = load_settings(**{name: "very-secret"})
 
     assert "very-secret" not in repr(settings)
     assert "very-secret" not in str(settings.model_dump())

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service import job_document
 from service.failures import FAILURES
-from service.web import job_document
-from service.web.job_document import document, etag, line, percent, readable_duration, readable_size, timestamp
+from service.job_document import document, etag, line, percent, readable_duration, readable_size, timestamp
 from service.web.schemas import Job
 from service.work.attempt import Attempt
 from storage.database import Database
@@ -17,6 +17,9 @@ from storage.lifecycle import JobStatus
 from tests.service.work.bench import Bench
 from tests.service.work.conftest import bench as bench
 from tests.service.work.conftest import settings as settings
+from tests.storage.conftest import database as database
+from tests.storage.conftest import database_path as database_path
+from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import Row, change_row, one_of_each
 
 MEBIBYTE = 1024 * 1024
@@ -87,11 +90,11 @@ def test_links_lead_only_where_something_can_be_done(database: Database) -> None
 
     there = {status: {name for name, link in found.items() if link} - {"self"} for status, found in links.items()}
     assert there == {
-        JobStatus.QUEUED: {"cancel", "original"},
-        JobStatus.RUNNING: {"cancel", "original"},
-        JobStatus.SUCCEEDED: {"result", "original"},
-        JobStatus.FAILED: {"retry", "original"},
-        JobStatus.CANCELLED: {"retry", "original"},
+        JobStatus.QUEUED: {"events", "cancel", "original"},
+        JobStatus.RUNNING: {"events", "cancel", "original"},
+        JobStatus.SUCCEEDED: {"events", "result", "original"},
+        JobStatus.FAILED: {"events", "retry", "original"},
+        JobStatus.CANCELLED: {"events", "retry", "original"},
         JobStatus.EXPIRED: set(),
     }
     queued = jobs[JobStatus.QUEUED]
@@ -154,7 +157,7 @@ def test_a_job_that_just_started_has_a_line_too(database: Database) -> None:
 @pytest.mark.parametrize(
     ("changes", "outcome"),
     [
-        ({"stored_as_is": True}, "1 kB, kept as it came: compressing would not make it smaller"),
+        ({"stored_as_is": True}, "1 kB, kept as is: compressing would not make it smaller"),
         ({"result_size_bytes": 1500}, "1 kB -> 1.5 kB, 50 % larger, zstd, 0 s"),
         ({"result_size_bytes": 9, "source_size_bytes": 0}, "0 bytes -> 9 bytes, 0 % smaller, zstd, 0 s"),
     ],
@@ -196,6 +199,8 @@ def test_times_are_rfc_3339_in_utc_to_the_millisecond() -> None:
         (0, "0 bytes"),
         (999, "999 bytes"),
         (1000, "1 kB"),
+        (1125, "1.13 kB"),
+        (100_500, "101 kB"),
         (1_050_000, "1.05 MB"),
         (999_600, "1 MB"),
         (10**9, "1 GB"),
@@ -218,6 +223,7 @@ def test_no_size_is_shown_as_a_power_of_ten(size_bytes: int) -> None:
     [
         (0, "0 s"),
         (59.4, "59 s"),
+        (2.5, "3 s"),
         (60, "1 min"),
         (200, "3 min 20 s"),
         (7500, "2 h 5 min"),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Context
 from typing import Any
 
+from service.codec_terms import ARCHIVE_FORMATS
 from service.failures import FAILURES
-from service.web.options import ARCHIVES
 from storage.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
 
 COMPRESSING_SHARE = 95.0
 """Percent of an attempt that compressing is given; reading back, several times faster, gets most of the rest."""
+
+_THREE_DIGITS = Context(prec=3, rounding=ROUND_HALF_UP)
+"""Halves go up as in JavaScript, so that a page says the same before and after its script has begun."""
 
 Row = Mapping[str, Any]
 
@@ -120,6 +125,7 @@ def _links(row: Row, base: str) -> dict[str, str | None]:
     status = row["status"]
     return {
         "self": base,
+        "events": f"{base}/events" if status != JobStatus.EXPIRED else None,
         "cancel": f"{base}/cancel" if status in (JobStatus.QUEUED, JobStatus.RUNNING) else None,
         "retry": f"{base}/retry" if status in (JobStatus.FAILED, JobStatus.CANCELLED) else None,
         "result": f"{base}/result" if status == JobStatus.SUCCEEDED else None,
@@ -129,7 +135,7 @@ def _links(row: Row, base: str) -> dict[str, str | None]:
 
 def is_archived(row: Row) -> bool:
     """Whether the job makes an archive: of several files, or of one where an archive was asked for."""
-    return row["source_files"] > 1 or row["format"] in ARCHIVES
+    return row["source_files"] > 1 or row["format"] in ARCHIVE_FORMATS
 
 
 def timestamp(milliseconds: int | None) -> str | None:
@@ -154,26 +160,32 @@ def retry_after_seconds(row: Row) -> int | None:
     return 1 if eta is None else max(1, min(30, round(eta / 4)))
 
 
-def readable_size(size_bytes: float) -> str:
+def readable_size(size_bytes: float, smallest_unit: str = "bytes") -> str:
     """Return a size in decimal units, three digits: 1.05 GB."""
-    for unit in ("bytes", "kB", "MB", "GB", "TB", "PB", "EB"):
+    for unit in (smallest_unit, "kB", "MB", "GB", "TB", "PB", "EB"):
         if size_bytes < 999.5 or unit == "EB":
-            return f"{size_bytes:.3g} {unit}"
+            return f"{_THREE_DIGITS.create_decimal(size_bytes).normalize():f} {unit}"
         size_bytes /= 1000
     raise AssertionError("the last unit takes everything")
 
 
-def readable_duration(seconds: float) -> str:
-    """Return a time to read, in its two largest units: 4 s, 3 min 20 s, 2 h 5 min, 7 days."""
-    left = max(0, round(seconds))
-    parts = []
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, size)
+def duration_parts(seconds: float) -> list[tuple[int, str]]:
+    """Return a time in its two largest units; a unit of zero ends it: ``[(2, "h"), (5, "min")]``."""
+    left = max(0, math.floor(seconds + 0.5))
+    parts: list[tuple[int, str]] = []
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
         if count:
-            parts.append(f"{count} {'day' if unit == 'days' and count == 1 else unit}")
+            parts.append((count, unit))
         elif parts:
             break
-    return " ".join(parts[:2]) or "0 s"
+    return parts[:2] or [(0, "s")]
+
+
+def readable_duration(seconds: float) -> str:
+    """Return a time to read, in its two largest units: 4 s, 3 min 20 s, 2 h 5 min, 7 days."""
+    named = ((count, "day" if (count, unit) == (1, "days") else unit) for count, unit in duration_parts(seconds))
+    return " ".join(f"{count} {unit}" for count, unit in named)
 
 
 def line(row: Row) -> str:
@@ -207,7 +219,7 @@ def _running(row: Row) -> str:
 def _outcome(row: Row) -> str:
     before, after = readable_size(row["source_size_bytes"]), readable_size(row["result_size_bytes"])
     if row["stored_as_is"]:
-        return f"{before}, kept as it came: compressing would not make it smaller"
+        return f"{before}, kept as is: compressing would not make it smaller"
     smaller = saved_percent(row)
     change = f"{smaller:g} % smaller" if smaller >= 0 else f"{-smaller:g} % larger"
     seconds = (row["finished_at"] - row["started_at"]) / 1000
