@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,8 +20,11 @@ from service import logs
 from service.allocator import keep_freed_memory
 from service.archive import ARCHIVES
 from service.codec import CODECS, Codec, Format
+from service.work.attempt import Attempt
 from service.work.life_lock import LifeLocks
 from service.work.low_priority import ComputeThreads, lower_process
+from service.work.messengers import messengers
+from service.work.outbox_loop import OutboxLoop
 from service.work.processor import Processor, RetryPauses
 from service.work.result_maker import Tools
 from service.work.sweep import Sweeper
@@ -29,10 +32,14 @@ from service.work.sweep_loops import SweepLoops
 from service.work.work_settings import WorkSettings
 from service.work.worker import Worker
 from storage.database import Database
+from storage.job_attempts import ClaimedJob
 from storage.local_files import LocalFiles
 
 RELEASE_SECONDS = 2.0
 """The part of the grace that is kept for giving jobs back: a step of the slowest codec, and the transactions."""
+
+LAST_DELIVERIES_SECONDS = 1.0
+"""Of that, the part for deliveries under way: what is broken off here is sent again after the next start."""
 
 
 def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
@@ -59,23 +66,36 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
     compute = ComputeThreads(settings.worker_jobs)
     pauses = RetryPauses(settings.retry_pause_seconds, settings.retry_pause_max_seconds)
     processor = Processor(database, Tools(store, codecs, ARCHIVES), pauses, compute=compute)
-    worker = Worker(worker_id, database, settings, processor.process)
-    sweeps = SweepLoops(Sweeper(database, store, LifeLocks(Path(settings.locks_dir)), settings), settings, worker.wake)
+    outbox = OutboxLoop(worker_id, database, messengers(settings), poll_seconds=settings.poll_seconds)
+
+    def process(job: ClaimedJob, attempt: Attempt) -> None:
+        processor.process(job, attempt)
+        outbox.wake()
+
+    worker = Worker(worker_id, database, settings, process)
+
+    def wake() -> None:
+        worker.wake()
+        outbox.wake()
+
+    sweeps = SweepLoops(Sweeper(database, store, LifeLocks(Path(settings.locks_dir)), settings), settings, wake)
     worker.start()
-    threading.Thread(target=_listen, args=(worker,), name="parent", daemon=True).start()
+    threading.Thread(target=_listen, args=(wake,), name="parent", daemon=True).start()
     sweeps.start()
+    outbox.start()
     sys.stdout.write(f"{worker_id}\n")
     sys.stdout.flush()
     signal.sigwait({signal.SIGTERM})
     sweeps.stop()
     grace = settings.shutdown_grace_seconds
     worker.drain(max(grace / 2, grace - RELEASE_SECONDS))
+    outbox.stop(LAST_DELIVERIES_SECONDS)
 
 
-def _listen(worker: Worker) -> None:
+def _listen(wake: Callable[[], object]) -> None:
     """Pass wakes on until the parent is gone."""
     while os.read(sys.stdin.fileno(), 4096):
-        worker.wake()
+        wake()
     _exit(0)
 
 

@@ -39,6 +39,6 @@ def persist(
                 return change(connection)
         except OperationalError:
             if pause == FIRST_PAUSE_SECONDS:
-                _log.warning("the end of an attempt cannot be recorded yet; trying again", exc_info=True)
+                _log.warning("the end of an attempt or a delivery cannot be recorded yet; trying again", exc_info=True)
             sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

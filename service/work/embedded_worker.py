@@ -100,7 +100,8 @@ class EmbeddedWorker:
             began = time.monotonic()
             try:
                 await self._run_child(random_id())
-            except OSError:
+            except Exception:
+                # Whatever it is: a service without a worker takes files and never compresses one.
                 _log.exception("no worker can be started")
             deaths = 0 if time.monotonic() - began >= STEADY_SECONDS else deaths + 1
             await self._pause(_pause_seconds(deaths))

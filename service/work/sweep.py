@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from service.work.life_lock import LifeLocks
 from service.work.work_settings import WorkSettings
+from storage import audit_table
 from storage.database import Database
 from storage.file_store import FileStore, StoredFile, attempt_of, result_key
 from storage.job_attempts import LeftJob
@@ -39,6 +40,7 @@ class SweepCounts:
     rescued: int = 0
     expired_files: int = 0
     pruned: int = 0
+    pruned_audit_events: int = 0
     forgotten_workers: int = 0
     dead_parts: int = 0
     orphans: int = 0
@@ -81,6 +83,15 @@ class Sweeper:
             removed += fresh
         return removed
 
+    def prune_audit_events(self) -> int:
+        """Remove the audit events that are too old; return how many."""
+        age, removed = self._settings.audit_retention_milliseconds, 0
+        while fresh := self._change(
+            lambda connection: audit_table.prune(connection, older_than_milliseconds=age, limit=BATCH)
+        ):
+            removed += fresh
+        return removed
+
     def forget_silent_workers(self) -> int:
         """Remove workers from the table that were silent for an hour and hold nothing; return how many."""
         return self._change(lambda c: forget_silent(c, for_milliseconds=SILENT_WORKER_MILLISECONDS))
@@ -101,6 +112,7 @@ class Sweeper:
             rescued=self.rescue_dead() + self.rescue_lapsed(),
             expired_files=self.expire(),
             pruned=self.prune(),
+            pruned_audit_events=self.prune_audit_events(),
             forgotten_workers=self.forget_silent_workers(),
         )
 

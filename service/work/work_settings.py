@@ -6,7 +6,7 @@ Not the whole ``Settings``: the child has no business with the admin token, and 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -29,6 +29,14 @@ _SAME_NAMES = (
     "shutdown_grace_seconds",
     "log_format",
     "log_level",
+    "public_url",
+    "webhook_allow_networks",
+    "smtp_host",
+    "smtp_port",
+    "smtp_security",
+    "smtp_user",
+    "smtp_from",
+    "smtp_timeout_seconds",
 )
 
 
@@ -47,12 +55,23 @@ class WorkSettings:
     sweep_seconds: float
     orphan_grace_seconds: float
     grave_milliseconds: int
+    audit_retention_milliseconds: int
     max_worker_losses: int
     retry_pause_seconds: float
     retry_pause_max_seconds: float
     shutdown_grace_seconds: float
     log_format: str
     log_level: str
+    public_url: str = ""
+    webhook_secrets: str = field(default="", repr=False)
+    webhook_allow_networks: str = ""
+    smtp_host: str = ""
+    smtp_port: int = 0
+    smtp_security: str = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = field(default="", repr=False)
+    smtp_from: str = ""
+    smtp_timeout_seconds: float = 20
 
     def to_json(self) -> str:
         """Return one line that ``from_json`` reads."""
@@ -71,5 +90,8 @@ def work_settings(settings: Settings) -> WorkSettings:
         locks_dir=str(Path(settings.data_dir) / "locks"),
         lease_milliseconds=round(settings.lease_seconds * _MILLISECONDS),
         grave_milliseconds=settings.grave_seconds * _MILLISECONDS,
+        audit_retention_milliseconds=settings.audit_retention_seconds * _MILLISECONDS,
+        webhook_secrets=settings.webhook_secrets.get_secret_value(),
+        smtp_password=settings.smtp_password.get_secret_value(),
         **{name: getattr(settings, name) for name in _SAME_NAMES},
     )

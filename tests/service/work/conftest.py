@@ -29,6 +29,7 @@ def settings(tmp_path: Path, database_path: Path) -> WorkSettings:
         sweep_seconds=1.0,
         orphan_grace_seconds=3600,
         grave_milliseconds=1000,
+        audit_retention_milliseconds=3_600_000,
         max_worker_losses=2,
         retry_pause_seconds=0.05,
         retry_pause_max_seconds=1.0,

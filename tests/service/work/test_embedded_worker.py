@@ -16,6 +16,7 @@ import pytest
 import uvloop
 from sqlalchemy.exc import OperationalError
 
+from service.work import embedded_worker
 from service.work.child_process import COMMAND
 from service.work.embedded_worker import EmbeddedWorker
 from service.work.life_lock import LifeLocks
@@ -27,6 +28,7 @@ from tests.service.work.bench import Bench, gated
 from tests.service.work.misbehaving_child import POISON
 from tests.service.work.supervision import is_running, soon, supervised, worker_pids
 from tests.storage.job_builder import attempts_of
+from tests.storage.test_deliveries import deliveries, ended
 
 
 def causes(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -54,6 +56,19 @@ def test_a_woken_child_does_the_work_whatever_the_event_loop(bench: Bench) -> No
 
     for run in (asyncio.run, uvloop.run):
         run(story())
+
+
+def test_a_wake_has_the_child_look_for_messages_too(bench: Bench) -> None:
+    async def story() -> None:
+        async with supervised(bench.with_settings(poll_seconds=60)) as worker:
+            await worker.ready()
+            # Both loops have looked, and found nothing.
+            await asyncio.sleep(0.5)
+            job_id = ended(bench.database)
+            worker.wake()
+            await soon(lambda: deliveries(bench.database, job_id) == [(1, "failed", None)])
+
+    asyncio.run(story())
 
 
 def test_a_killed_child_is_started_again_and_its_jobs_are_finished(
@@ -174,6 +189,27 @@ def test_a_command_that_does_not_exist_never_ends_the_supervisor(
 
     asyncio.run(story())
     assert list(Path(bench.settings.locks_dir).iterdir()) == []
+
+
+def test_an_error_nobody_thought_of_never_ends_the_supervisor(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawned = embedded_worker.spawn
+    errors = [ValueError("first"), RuntimeError("second")]
+
+    async def failing(*arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await spawned(*arguments)
+
+    monkeypatch.setattr(embedded_worker, "spawn", failing)
+
+    async def story() -> None:
+        async with supervised(bench) as worker:
+            await worker.ready()
+
+    asyncio.run(story())
+    assert caplog.messages.count("no worker can be started") == 2
 
 
 def test_a_worker_that_is_stopped_before_it_was_started_is_no_trouble(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from service.work.life_lock import LifeLocks
 from service.work.sweep import SweepCounts, Sweeper
 from service.work.sweep_loops import SweepLoops
-from storage import job_views, worker_table
+from storage import audit_table, job_views, worker_table
+from storage.audit_table import Action, Actor, NewEvent
 from storage.errors import StorageFailed
 from storage.file_store import Key, new_source_key, random_id, result_key
 from tests.service.payloads import text
@@ -160,6 +162,19 @@ def test_parts_of_dead_writers_are_removed(bench: Bench, sweeper: Sweeper) -> No
     assert sweeper.files(source_grace_seconds=60) == SweepCounts(dead_parts=1)
 
     alive.commit()
+
+
+def test_audit_events_are_pruned_by_age_in_batches(
+    bench: Bench, locks: LifeLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.work.sweep.BATCH", 2)
+    settings = replace(bench.settings, audit_retention_milliseconds=HOUR)
+    event = NewEvent(Action.JOBS_LISTED, Actor.ADMIN)
+    for age in (3 * HOUR, 2 * HOUR, 2 * HOUR, 2 * HOUR, HOUR // 2):
+        act(bench.database, lambda c, age=age: audit_table.add(c, event, age_milliseconds=age))  # type: ignore[misc]
+
+    assert Sweeper(bench.database, bench.store, locks, settings).rows() == SweepCounts(pruned_audit_events=4)
+    assert [row["id"] for row in job_builder.everything(bench.database)["audit_events"]] == [5]
 
 
 def test_a_worker_whose_files_cannot_be_removed_is_looked_at_again(

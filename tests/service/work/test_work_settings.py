@@ -22,3 +22,11 @@ def test_they_arrive_as_they_were_sent_and_bring_no_secret(tmp_path: Path) -> No
     assert sent.locks_dir == str(folder / "locks")
     assert (sent.lease_milliseconds, sent.grave_milliseconds) == (12_500, 3000)
     assert sent.worker_jobs == settings.worker_jobs
+
+
+def test_secrets_that_a_worker_signs_with_are_not_shown() -> None:
+    secret = "whsec_" + "QUJD" * 8
+    sent = work_settings(load_settings(webhook_secrets=secret))
+
+    assert WorkSettings.from_json(sent.to_json()).webhook_secrets == secret
+    assert secret not in repr(sent)

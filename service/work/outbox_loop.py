@@ -1,0 +1,134 @@
+"""Sends what lies in the outbox, beside the jobs: one thread looks for what is due, a few more carry it.
+
+Deliveries wait for others, not for the processor: they run at the worker's own priority, in threads of their own, and
+take no job's place. A receiver that stalls holds ``MAX_PER_RECEIVER`` of them for as long as a messenger may take.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from sqlalchemy import Connection
+
+from service.notify import Delivery, Message, Messengers, Outcome, pause_after
+from service.work.database_retry import persist
+from service.work.loop import Loop
+from storage.database import Database
+from storage.deliveries import ClaimedMessage, DeliveryEnd, claim, failed, reschedule, sent
+from storage.due_messages import find_due
+
+SENDERS = 16
+"""Deliveries at a time."""
+
+MAX_PER_RECEIVER = 2
+"""Of these to one receiver; each worker counts its own."""
+
+LEASE_MILLISECONDS = 120_000
+"""Several times what a messenger may take. Only for when nobody finds the worker dead: a rescue is sooner."""
+
+_log = logging.getLogger(__name__)
+
+
+class OutboxLoop:
+    """Drains the outbox for one worker. Start it once, stop it once."""
+
+    def __init__(
+        self, worker_id: str, database: Database, messengers: Messengers, *, poll_seconds: float, senders: int = SENDERS
+    ) -> None:
+        self._worker_id = worker_id
+        self._database = database
+        self._messengers = messengers
+        self._senders = senders
+        self._pool = ThreadPoolExecutor(senders, thread_name_prefix="delivery")
+        self._lock = threading.Lock()
+        self._sending: dict[Future[None], ClaimedMessage] = {}
+        self._reader: sqlite3.Connection | None = None
+        self._is_stopping = False
+        self._claims = Loop("the outbox", self._claim_and_send, pause_seconds=poll_seconds)
+
+    def start(self) -> None:
+        """Begin."""
+        self._claims.start()
+
+    def wake(self) -> None:
+        """Look for messages now. Never blocks; safe from any thread."""
+        self._claims.wake()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Claim nothing more, and wait for what is being sent; what takes longer is sent again by the next worker."""
+        self._is_stopping = True
+        self._claims.stop()
+        with self._lock:
+            sending = list(self._sending)
+        wait(sending, grace_seconds)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._reader is not None:
+            self._reader.close()
+
+    def _claim_and_send(self) -> None:
+        while not self._is_stopping and (seq := self._find()) is not None:
+            with self._database.transaction(is_durable=False) as connection:
+                message = claim(connection, self._worker_id, seq, lease_milliseconds=LEASE_MILLISECONDS)
+            if message is not None:
+                self._send(message)
+
+    def _find(self) -> int | None:
+        """Return a message that may be sent now. Looked for without the write lock, which others need meanwhile."""
+        with self._lock:
+            counts = Counter(message.receiver for message in self._sending.values())
+        if counts.total() >= self._senders:
+            return None
+        if self._reader is None:
+            # Its own thread's: the loop's.
+            self._reader = self._database.reader()
+        return find_due(self._reader, [receiver for receiver, count in counts.items() if count >= MAX_PER_RECEIVER])
+
+    def _send(self, message: ClaimedMessage) -> None:
+        future = self._pool.submit(self._deliver, message)
+        with self._lock:
+            self._sending[future] = message
+        future.add_done_callback(self._end)
+
+    def _end(self, future: Future[None]) -> None:
+        with self._lock:
+            message = self._sending.pop(future)
+        if not future.cancelled() and (error := future.exception()):
+            # A fault of the program: the lease runs out, and the message is taken up again.
+            _log.error("delivery broke off", extra={"message_id": message.id}, exc_info=error)
+        self._claims.wake()
+
+    def _deliver(self, message: ClaimedMessage) -> None:
+        began = time.monotonic()
+        delivery = self._sent(message)
+        facts = {"message_id": message.id, "kind": str(message.kind), "tries": message.tries}
+        told = {"outcome": str(delivery.outcome), "code": delivery.status_code}
+        _log.info("delivery ended", extra=facts | told | {"seconds": round(time.monotonic() - began, 3)})
+        persist(self._database, end_of(message, delivery))
+
+    def _sent(self, message: ClaimedMessage) -> Delivery:
+        try:
+            # The place in the queue stands in every status; who has ended has none.
+            job = json.loads(message.payload) | {"queue_position": None}
+            messenger = self._messengers[message.kind]
+            return messenger.send(Message(message.id, message.target, message.language, job))
+        except Exception as error:
+            _log.exception("a messenger failed", extra={"message_id": message.id})
+            return Delivery(Outcome.FAILED, detail=f"Sending ended with an unexpected {type(error).__name__}.")
+
+
+def end_of(message: ClaimedMessage, delivery: Delivery) -> Callable[[Connection], bool]:
+    """Return the change that records how a delivery ended and says what comes next."""
+    end = DeliveryEnd(str(delivery.outcome), delivery.status_code, delivery.detail)
+    if delivery.outcome is Outcome.DELIVERED:
+        return lambda connection: sent(connection, message, end)
+    pause = pause_after(message.tries, delivery)
+    if pause is None:
+        return lambda connection: failed(connection, message, end)
+    return lambda connection: reschedule(connection, message, end, pause_milliseconds=round(1000 * pause))
