@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from service.web import documented, front, health, jobs, pages, problems, results, uploads
+from service.web import audit, deliveries, documented, events, front, health, jobs, pages, problems, results, uploads
 from service.web.middleware import RequestScope
 from service.web.parts import Parts
 
@@ -39,11 +39,11 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
     app.state.parts = parts
     problems.install(app)
     # One flat list, tried in turn, the busy routes first. ``include_router`` would nest them: 0.1 ms a request.
-    rooms = (jobs, uploads, results, front, health)
+    rooms = (jobs, uploads, results, events, deliveries, audit, front, health)
     routes = [route for room in rooms for route in room.router.routes]
     app.router.routes.extend(sorted(routes, key=lambda route: getattr(route, "name", "") not in BUSY))
-    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.mount("/static", pages.Assets(directory=pages.STATIC), name="static")
     app.mount("/docs/assets", StaticFiles(directory=front.DOCS_FOLDER), name="docs-assets")
-    app.add_middleware(RequestScope, metrics=parts.metrics)
+    app.add_middleware(RequestScope, metrics=parts.metrics, public_url=parts.settings.public_url)
     documented.complete(app)
     return app

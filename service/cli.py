@@ -1,4 +1,4 @@
-"""The ``vacpack`` command: serve, work, migrate, sweep, settings."""
+"""The ``vacpack`` command: serve, work, migrate, sweep, audit, settings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 from service.settings import PREFIX, Settings, load_settings, unknown_names
+from storage.audit_table import Action, EventFilter
+from storage.file_store import is_job_id
 
 app = typer.Typer(
     name="vacpack",
@@ -117,6 +119,28 @@ def sweep(data_dir: DataDir = None) -> None:
     with _told_plainly():
         for name, count in run(settings).items():
             typer.echo(f"{name}: {count}")
+
+
+@app.command()
+def audit(
+    data_dir: DataDir = None,
+    action: Annotated[Action | None, typer.Option(help="Only events of this action.")] = None,
+    job: Annotated[str | None, typer.Option(help="Only events of this job, gone or not.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 50,
+    cursor: Annotated[int | None, typer.Option(help="Only events older than the one with this id.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line each.")] = False,
+) -> None:
+    """Print who did what, newest first. Reads the database itself: whoever may do that is not audited."""
+    if job is not None and not is_job_id(job):
+        raise typer.BadParameter("is no job's id", param_hint="--job")
+    settings = _settings(data_dir=data_dir)
+    from service.audit import event_json, event_text
+    from service.wiring import audit_events as read
+
+    render = event_json if as_json else event_text
+    with _told_plainly():
+        for event in read(settings, EventFilter(action, job, cursor, limit)):
+            typer.echo(render(event))
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -18,7 +19,8 @@ from service import logs, wiring
 from service.allocator import keep_freed_memory
 from service.app import create_app
 from service.http_protocol import limited_protocol
-from service.settings import Settings
+from service.open_files import raise_open_file_limit
+from service.settings import Settings, missing_for_email
 from service.web.middleware import request_id
 
 KEEP_ALIVE_SECONDS = 65
@@ -68,11 +70,13 @@ def serve(settings: Settings) -> None:
     """Serve until told to stop.
 
     Raises:
-        CannotStart: another service holds the data folder, or it cannot be used.
+        CannotStart: another service holds the data folder, or it cannot be used; or the address is taken.
     """
     logs.configure(log_format=settings.log_format, level=settings.log_level, context=_context)
     keep_freed_memory()
+    raise_open_file_limit()
     with wiring.served_alone(settings):
+        _check_address(settings.host, settings.port)
         wiring.prepare(settings)
         service = wiring.Service(settings)
         service.sweep_at_start()
@@ -94,6 +98,22 @@ def serve(settings: Settings) -> None:
         server.run()
 
 
+def _check_address(host: str, port: int) -> None:
+    """Find out whether the address can be listened on, before anything is begun there.
+
+    Raises:
+        CannotStart: it cannot.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        detail = f"{host}:{port} cannot be listened on ({error.strerror}); choose another with --host and --port"
+        raise wiring.CannotStart(detail) from error
+
+
 def _tell(settings: Settings) -> Callable[[str], None]:
     def tell(url: str) -> None:
         _log.info(
@@ -102,6 +122,9 @@ def _tell(settings: Settings) -> Callable[[str], None]:
             data_dir=str(settings.data_dir),
             worker="embedded" if settings.embedded_worker else "none",
         )
+        missing = missing_for_email(settings)
+        if settings.smtp_host and missing:
+            _log.warning("e-mail is off", missing=", ".join(missing))
 
     return tell
 

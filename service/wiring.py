@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from anyio import CapacityLimiter
+from sqlalchemy.exc import DBAPIError
 
-from migrations import migrate
+from migrations import is_newest, migrate
 from service import logs
 from service.admission import Admission, Limits
+from service.audit import AuditQueue
+from service.audit_file import PAUSE_SECONDS, AuditFile
 from service.dispatch import Dispatcher, NoDispatcher
+from service.open_files import open_file_limit
 from service.settings import Settings
 from service.sink import Sink
 from service.web.arrivals import Arrivals
+from service.web.broadcaster import Broadcaster
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
 from service.web.parts import Parts
@@ -28,9 +35,11 @@ from service.web.status_board import StatusBoard
 from service.web.waiting import ChangeWatch
 from service.work.embedded_worker import EmbeddedWorker
 from service.work.life_lock import LifeLocks
+from service.work.loop import Loop
 from service.work.standalone import run_standalone
 from service.work.sweep import Sweeper
 from service.work.work_settings import work_settings
+from storage.audit_table import EventFilter, list_events
 from storage.database import Database
 from storage.file_owner import MARKER, owns
 from storage.file_system import FileSystem, sync_folder
@@ -39,6 +48,8 @@ from storage.job_views import Backlog, backlog
 from storage.local_files import LocalFiles
 
 LIST_THREADS = 4
+
+_log = logging.getLogger("vacpack.audit")
 
 
 class CannotStart(Exception):
@@ -166,6 +177,10 @@ def make_parts(
 
     admission = Admission(limits, free_bytes=lambda: store.space().free_bytes, backlog=read_backlog)
     secret = bytes.fromhex(_kept_secret(settings.data_dir / "manage-secret"))
+    watch = ChangeWatch(board, max_waiting=settings.max_waiting_requests)
+    events = Broadcaster(board, watch, max_streams=min(settings.max_event_streams, open_file_limit() // 2))
+    metrics = HttpMetrics(database, store)
+    metrics.event_streams.set_function(lambda: events.open_streams)
     return Parts(
         settings=settings,
         database=database,
@@ -175,10 +190,12 @@ def make_parts(
         admission=admission,
         arrivals=Arrivals(),
         dispatcher=dispatcher,
+        audit=AuditQueue(writer.run),
         board=board,
-        watch=ChangeWatch(board, max_waiting=settings.max_waiting_requests),
+        watch=watch,
+        events=events,
         keys=Keys(admin_token=admin_token(settings), secret=secret),
-        metrics=HttpMetrics(database, store),
+        metrics=metrics,
         list_limiter=CapacityLimiter(LIST_THREADS),
     )
 
@@ -195,6 +212,8 @@ class Service:
         self._worker = EmbeddedWorker(work_settings(settings), self._writer.run) if settings.embedded_worker else None
         dispatcher = self._worker or NoDispatcher()
         self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher)
+        path = settings.audit_log_file
+        self._audit_log = _AuditLog(AuditFile(Path(path), self._database)) if path else None
         self._stopping: asyncio.Task[None] | None = None
 
     def sweep_at_start(self) -> None:
@@ -206,6 +225,8 @@ class Service:
     async def start(self) -> None:
         """Begin to write and to work."""
         self._writer.start()
+        if self._audit_log is not None:
+            self._audit_log.start()
         if self._worker is not None:
             await self._worker.start()
 
@@ -220,10 +241,32 @@ class Service:
         self.begin_stop()
         if self._stopping is not None:
             await self._stopping
+        await self.parts.audit.close()
         self._writer.stop()
+        if self._audit_log is not None:
+            self._audit_log.stop()
         self.parts.sink.close()
         self.parts.board.close()
         self._database.close()
+
+
+class _AuditLog:
+    """Copies audit events to the operation log while the service runs, and the last ones when it stops."""
+
+    def __init__(self, file: AuditFile) -> None:
+        self._file = file
+        self._loop = Loop("writing the audit log file", file.copy, pause_seconds=PAUSE_SECONDS)
+
+    def start(self) -> None:
+        self._loop.start()
+
+    def stop(self) -> None:
+        self._loop.stop()
+        try:
+            self._file.copy()
+        except (OSError, DBAPIError) as error:
+            _log.warning("the audit log file lacks the last events: %s", error)
+        self._file.close()
 
 
 def _sweeper(settings: Settings, database: Database, store: LocalFiles) -> Sweeper:
@@ -243,6 +286,22 @@ def sweep(settings: Settings) -> dict[str, int]:
     finally:
         database.close()
     return {name: count + getattr(files, name) for name, count in asdict(rows).items()}
+
+
+def audit_events(settings: Settings, wanted: EventFilter) -> list[dict[str, Any]]:
+    """Return audit events, newest first. Makes and migrates nothing: whoever reads may be another user, or early.
+
+    Raises:
+        CannotStart: there is no database, or not of this version.
+    """
+    if not is_newest(settings.database_url):
+        raise CannotStart(f"there is no database of this version at {settings.database_url}; see vacpack migrate")
+    database = Database(settings.database_url)
+    try:
+        with database.read() as connection:
+            return list_events(connection, wanted)
+    finally:
+        database.close()
 
 
 def work(settings: Settings) -> None:

@@ -8,13 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import JOB_EXPIRED, JOB_NOT_FOUND, ServiceError
-from service.web.job_document import as_json, document, line, percent, retry_after_seconds, saved_percent, timestamp
+from service.job_document import as_json, document, line, percent, retry_after_seconds, timestamp
+from service.language import words
+from service.web import phrases
 from service.web.keys import MANAGE_COOKIE, MANAGE_COOKIE_EXTRA_SECONDS
+from service.web.language import language_of
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
 from service.web.parts import Parts
 from service.web.status_board import Snapshot
 from storage.file_store import is_job_id
+from storage.lifecycle import JobStatus
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -52,8 +56,7 @@ def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
         case Kind.TEXT:
             return Response(f"{base_url(request, parts)}/jobs/{job_id}\n", 202, headers, TEXT)
         case Kind.HTML:
-            values = page_values(request, parts, row) | {"may_manage": True, "is_new": True}
-            page = render(request, "job.html", values, status=202, headers=headers)
+            page = job_page(request, parts, row, status=202, headers=headers, may_manage=True)
             keep_manage_key(page, row, manage_key, is_secure=base_url(request, parts).startswith("https:"))
             return page
     receipt = document(row, parts.settings.public_url) | {"manage_key": manage_key}
@@ -89,8 +92,7 @@ def shown(request: Request, parts: Parts, snapshot: Snapshot, *, status: int = 2
             return Response(line(snapshot.row) + "\n", status, headers, TEXT)
         case Kind.HTML:
             may_manage = parts.keys.may_manage(request, snapshot.row["manage_key_digest"])
-            values = page_values(request, parts, snapshot.row) | {"may_manage": may_manage, "is_new": False}
-            return render(request, "job.html", values, status=status, headers=headers)
+            return job_page(request, parts, snapshot.row, status=status, headers=headers, may_manage=may_manage)
     return Response(snapshot.body, status, headers, JSON)
 
 
@@ -124,16 +126,26 @@ def is_match(request: Request, etag: str) -> bool:
     return given.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in given.split(","))
 
 
-def page_values(request: Request, parts: Parts, row: dict[str, Any]) -> dict[str, Any]:
-    """Return what the job page shows."""
-    return {
+def job_page(
+    request: Request, parts: Parts, row: dict[str, Any], *, status: int, headers: dict[str, str], may_manage: bool
+) -> Response:
+    """Return the page of a job; where the address is not the job's own it moves on to that at once."""
+    say = words(language_of(request))
+    here = f"/jobs/{row['id']}"
+    values = {
         "job": row,
-        "url": f"{base_url(request, parts)}/jobs/{row['id']}",
-        "line": line(row),
+        "here": here,
+        "is_moved": request.method not in ("GET", "HEAD"),
+        "url": base_url(request, parts) + here,
+        "title": phrases.title(row, say),
+        "state": phrases.state(row, say),
         "percent": percent(row),
-        "saved_percent": saved_percent(row) if row["status"] == "succeeded" else None,
-        "times": {name: timestamp(row[f"{name}_at"]) for name in ("created", "started", "finished", "expires")},
-        "links": document(row)["links"],
-        "error": document(row)["error"],
+        "why": phrases.reason(row["error_code"], say) if row["status"] == JobStatus.FAILED else None,
+        "may_manage": may_manage,
+        "links": phrases.links(row, may_manage=may_manage, key=request.query_params.get("key")),
+        "sizes": phrases.sizes(row, say),
+        "attempt": say("state.attempt", attempt=row["attempts"], max_attempts=row["max_attempts"]),
+        "times": {f"{name}_at": timestamp(row[f"{name}_at"]) for name in ("created", "started", "finished", "expires")},
         "refresh_seconds": retry_after_seconds(row),
     }
+    return render(request, "job.html", values, status=status, headers=headers)

@@ -9,9 +9,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.web import documented
+from service.job_document import readable_duration, readable_size
+from service.language import words
+from service.settings import Settings, missing_for_email
+from service.web import documented, phrases
 from service.web.answers import TEXT, base_url
-from service.web.job_document import readable_duration, readable_size
+from service.web.language import language_of
 from service.web.negotiation import Kind, kind_of
 from service.web.options import FORMATS, LEVELS
 from service.web.pages import render
@@ -48,8 +51,15 @@ Options, as form fields (-F level=small) or query parameters (?level=small)
   format   {formats}
   level    {levels}
   expires  30m, 12h, 7d …; at most {max_ttl}
-
+{more_options}
 At most {max_size} in one request. All limits: {url}/limits  The API: {url}/docs
+"""
+EMAIL_OPTION = """\
+  notify_email  addresses that get an e-mail when it is done: ann@mail.example,bob@mail.example
+"""
+
+WEBHOOK_OPTION = """\
+  callback_url  a URL that is sent a signed webhook when it is done
 """
 
 
@@ -59,13 +69,17 @@ async def front(request: Request) -> Response:
     parts = parts_of(request)
     settings = parts.settings
     if kind_of(request, default=Kind.TEXT) is Kind.HTML:
+        say = words(language_of(request))
         values = {
             "formats": FORMATS,
             "levels": LEVELS,
-            "max_size": readable_size(settings.max_upload_bytes),
-            "ttl": readable_duration(settings.result_ttl_seconds),
+            "max_upload_bytes": settings.max_upload_bytes,
+            "max_files": settings.max_files_per_upload,
+            "max_size": phrases.size(settings.max_upload_bytes, say),
+            "ttl": phrases.duration(settings.result_ttl_seconds, say),
             "url": base_url(request, parts),
             "idempotency_key": token_urlsafe(16),
+            "sends_email": not missing_for_email(settings),
         }
         return render(request, "front.html", values, headers={"Cache-Control": "no-store", "Vary": "Accept"})
     text = MANUAL.format(
@@ -74,8 +88,14 @@ async def front(request: Request) -> Response:
         levels=", ".join(LEVELS),
         max_ttl=readable_duration(settings.max_ttl_seconds),
         max_size=readable_size(settings.max_upload_bytes),
+        more_options=_more_options(settings),
     )
     return Response(text, 200, {"Vary": "Accept"}, TEXT)
+
+
+def _more_options(settings: Settings) -> str:
+    email = "" if missing_for_email(settings) else EMAIL_OPTION
+    return email + (WEBHOOK_OPTION if settings.webhook_secrets.get_secret_value() else "")
 
 
 DOCS_HEADERS = {

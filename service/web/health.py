@@ -10,7 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.email_address import MAX_ADDRESSES
 from service.errors import NOT_HEALTHY, ServiceError
+from service.settings import missing_for_email
 from service.web import documented
 from service.web.options import FORMATS, LEVELS
 from service.web.parts import Parts, parts_of
@@ -69,6 +71,8 @@ async def limits(request: Request) -> dict[str, Any]:
         "max_ttl_seconds": settings.max_ttl_seconds,
         "idempotency_seconds": settings.idempotency_seconds,
         "max_attempts": settings.max_attempts,
+        "max_notify_emails": 0 if missing_for_email(settings) else MAX_ADDRESSES,
+        "max_callback_urls": 1 if settings.webhook_secrets.get_secret_value() else 0,
         "formats": list(FORMATS),
         "levels": list(LEVELS),
     }

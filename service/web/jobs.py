@@ -7,19 +7,22 @@ import re
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Query
+from fastapi import APIRouter, BackgroundTasks, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service import commands
 from service.errors import BAD_OPTION, ServiceError
+from service.job_document import document
 from service.web import answers, documented
-from service.web.job_document import document
-from service.web.negotiation import kind_of
+from service.web.audited import Audited, audited
+from service.web.managed import managed
+from service.web.negotiation import Kind, kind_of
+from service.web.pages import render
 from service.web.parts import Parts, parts_of
 from service.web.routing import get_and_head
 from service.web.status_board import Snapshot
-from storage.errors import JobNotFound
+from storage.audit_table import Action
 from storage.file_store import is_job_id
 from storage.job_views import JobFilter, list_jobs
 from storage.lifecycle import JobStatus
@@ -43,7 +46,7 @@ async def get_job(request: Request) -> Response:
             now = parts.board.get(job_id)
             return now is None or answers.has_news(request, kind, now)
 
-        await parts.watch.wait_until(has_news, seconds=seconds)
+        await parts.watch.wait_until(has_news, seconds=seconds, gone=partial(_gone, request))
         snapshot = answers.snapshot_of(parts, job_id)
     response = answers.shown(request, parts, snapshot)
     return _with_preference(response, request, seconds)
@@ -60,6 +63,12 @@ def _wait_seconds(request: Request, parts: Parts) -> float:
     return min(float(found[1]), parts.settings.max_wait_seconds) if found else 0.0
 
 
+async def _gone(request: Request) -> None:
+    """Return when the client has left: a closed tab must not count as one that waits."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 def _etag_of(snapshots: list[Snapshot | None]) -> str:
     tags = ["-" if snapshot is None else snapshot.etag.strip('"') for snapshot in snapshots]
     return f'"{".".join(tags)}"'
@@ -71,7 +80,14 @@ def _with_preference(response: Response, request: Request, seconds: float) -> Re
     return response
 
 
-@get_and_head(router, "/jobs", **documented.GET_JOBS)
+def _listing(request: Request) -> Action | None:
+    """Return what a list is audited as. Jobs asked for by their ids are polled, as one job's status is: not at all."""
+    if "ids" in request.query_params:
+        return None
+    return Action.JOBS_SEARCHED if "q" in request.query_params else Action.JOBS_LISTED
+
+
+@get_and_head(router, "/jobs", dependencies=[Depends(audited(_listing))], **documented.GET_JOBS)
 async def get_jobs(
     request: Request,
     ids: Annotated[str | None, Query(max_length=27 * MAX_IDS)] = None,
@@ -104,7 +120,7 @@ async def _several(request: Request, parts: Parts, ids: str, seconds: float) -> 
                 return not answers.is_match(request, _etag_of(snapshots))
             return all(snapshot is None or snapshot.is_final for snapshot in snapshots)
 
-        await parts.watch.wait_until(has_news, seconds=seconds, jobs=len(job_ids))
+        await parts.watch.wait_until(has_news, seconds=seconds, gone=partial(_gone, request), jobs=len(job_ids))
     snapshots = [parts.board.get(job_id) for job_id in job_ids]
     headers = {"ETag": _etag_of(snapshots), "Cache-Control": "no-cache, private", "Vary": "Prefer"}
     if answers.is_match(request, headers["ETag"]):
@@ -124,51 +140,60 @@ def _json(content: dict[str, Any]) -> Response:
     return Response(json.dumps(content, ensure_ascii=False) + "\n", 200, headers, answers.JSON)
 
 
-def _managed(request: Request, job_id: str) -> Parts:
-    """Return the parts, if the request may change this job.
-
-    Raises:
-        ServiceError: job_not_found, key_needed.
-    """
-    parts = parts_of(request)
-    snapshot = parts.board.get(job_id) if is_job_id(job_id) else None
-    if snapshot is None:
-        raise JobNotFound(job_id)
-    parts.keys.check_manage(request, snapshot.row["manage_key_digest"])
-    return parts
-
-
 @router.post("/jobs/{job_id}/cancel", **documented.CANCEL)
-async def cancel_job(request: Request, job_id: str, background: BackgroundTasks) -> Response:
+async def cancel_job(
+    request: Request,
+    job_id: str,
+    background: BackgroundTasks,
+    audit: Annotated[Audited, Depends(audited(Action.JOB_CANCELLED))],
+) -> Response:
     """Cancel a queued job at once (200), ask a running one to stop (202)."""
-    parts = _managed(request, job_id)
-    status = await parts.writer.run(partial(commands.cancel, job_id=job_id))
-    background.add_task(_wake, parts)
+    parts = managed(request, job_id, audit, is_live=True)
+    status = await parts.writer.run(partial(commands.cancel, job_id=job_id, by=audit.requester))
+    audit.written()
+    background.add_task(parts.wake)
     return _changed(request, parts, job_id, status=202 if status is JobStatus.RUNNING else 200)
 
 
 @router.post("/jobs/{job_id}/retry", **documented.RETRY)
-async def retry_job(request: Request, job_id: str, background: BackgroundTasks) -> Response:
+async def retry_job(
+    request: Request,
+    job_id: str,
+    background: BackgroundTasks,
+    audit: Annotated[Audited, Depends(audited(Action.JOB_RETRIED))],
+) -> Response:
     """Queue a failed or cancelled job again."""
-    parts = _managed(request, job_id)
-    change = partial(commands.retry, job_id=job_id, max_attempts=parts.settings.max_attempts)
+    parts = managed(request, job_id, audit, is_live=True)
+    change = partial(commands.retry, job_id=job_id, max_attempts=parts.settings.max_attempts, by=audit.requester)
     await parts.writer.run(change)
-    background.add_task(_wake, parts)
+    audit.written()
+    background.add_task(parts.wake)
     return _changed(request, parts, job_id, status=202)
 
 
 @router.delete("/jobs/{job_id}", **documented.DELETE)
-async def delete_job(request: Request, job_id: str) -> Response:
+async def delete_job(
+    request: Request, job_id: str, audit: Annotated[Audited, Depends(audited(Action.JOB_DELETED))]
+) -> Response:
     """Remove the job and its files, in any status."""
-    parts = _managed(request, job_id)
-    keys = await parts.writer.run(partial(commands.delete, job_id=job_id))
-    await parts.sink.call(parts.store.delete, keys)
+    await _delete(managed(request, job_id, audit), job_id, audit)
     return Response(status_code=204)
+
+
+@router.post("/jobs/{job_id}/delete", **documented.DELETE_BY_FORM)
+async def delete_by_form(
+    request: Request, job_id: str, audit: Annotated[Audited, Depends(audited(Action.JOB_DELETED))]
+) -> Response:
+    """Do as ``delete_job``: a plain form can only POST."""
+    await _delete(managed(request, job_id, audit), job_id, audit)
+    return render(request, "deleted.html", {}) if kind_of(request) is Kind.HTML else Response(status_code=204)
+
+
+async def _delete(parts: Parts, job_id: str, audit: Audited) -> None:
+    keys = await parts.writer.run(partial(commands.delete, job_id=job_id, by=audit.requester))
+    audit.written()
+    await parts.sink.call(parts.store.delete, keys)
 
 
 def _changed(request: Request, parts: Parts, job_id: str, *, status: int) -> Response:
     return answers.shown(request, parts, answers.snapshot_of(parts, job_id), status=status)
-
-
-async def _wake(parts: Parts) -> None:
-    parts.dispatcher.wake()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import RowMapping
 
 from storage.database import Database
+from storage.deliveries import delivery_counts
 from storage.file_store import FileStore
 from storage.job_views import backlog
+from storage.lifecycle import MessageKind
+from storage.outbox import pending
 from storage.work_totals import totals
 
 
@@ -23,6 +27,7 @@ class HttpMetrics:
         self.uploads = Counter("vacpack_uploads", "Uploads by outcome.", ("outcome",), registry=self.registry)
         self.received_bytes = Counter("vacpack_received_bytes", "Bytes of accepted uploads.", registry=self.registry)
         self.receiving = Gauge("vacpack_uploads_in_progress", "Uploads arriving now.", registry=self.registry)
+        self.event_streams = Gauge("vacpack_event_streams", "Event streams open now.", registry=self.registry)
         self.receive_seconds = Histogram(
             "vacpack_receive_seconds",
             "Time from an upload's first byte to its 202.",
@@ -50,6 +55,7 @@ class _JobCollector(Collector):
         with self._database.read() as connection:
             waiting = backlog(connection)
             counted = totals(connection)
+            messages, deliveries = pending(connection), delivery_counts(connection)
         space = self._store.space()
         gauges = {
             "vacpack_jobs_queued": ("Jobs that wait.", waiting.queued),
@@ -72,3 +78,15 @@ class _JobCollector(Collector):
                 value = row[name] / 1000 if name == "milliseconds" else row[name]
                 family.add_metric([row[label] for label in labels], value)
         yield from counters.values()
+        yield from _of_messages(messages, deliveries)
+
+
+def _of_messages(waiting: Mapping[str, int], deliveries: Iterable[RowMapping]) -> Iterator[Metric]:
+    pending_family = GaugeMetricFamily("vacpack_messages_pending", "Messages still to be sent.", labels=("kind",))
+    for kind in MessageKind:
+        pending_family.add_metric([kind], waiting.get(kind, 0))
+    yield pending_family
+    ended = CounterMetricFamily("vacpack_deliveries", "Deliveries that ended.", labels=("kind", "outcome"))
+    for row in deliveries:
+        ended.add_metric([row["kind"], row["outcome"]], row["deliveries"])
+    yield ended

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
 from urllib.parse import urlsplit
@@ -22,6 +23,25 @@ from service.web.problems import LingeringResponse, problem
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request under way, for the log."""
 
+
+@dataclass(slots=True)
+class Answer:
+    """What has been sent so far in answer to one request."""
+
+    status: int = 0
+    is_whole: bool = False
+    """Whether the last piece of the body has been handed to the server."""
+
+
+_ANSWER = "vacpack.answer"
+
+
+def answer_of(request: Request) -> Answer:
+    """Return what has been sent so far in answer to this request."""
+    answer: Answer = request.scope[_ANSWER]
+    return answer
+
+
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CHANGING = frozenset({"POST", "PUT", "DELETE", "PATCH"})
 _log = logging.getLogger("vacpack.http")
@@ -30,9 +50,11 @@ _log = logging.getLogger("vacpack.http")
 class RequestScope:
     """The outermost layer of the application. Pure ASGI: polling is the hot path."""
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, public_url: str = "") -> None:
+        """``public_url`` is the address people know, where a proxy may give requests another ``Host``."""
         self._app = app
         self._metrics = metrics
+        self._public_host = urlsplit(public_url).netloc.lower().encode()
         self._prefix = token_hex(4).encode()
         self._numbers = count(1)
 
@@ -45,26 +67,28 @@ class RequestScope:
         given = headers.get(b"x-request-id", b"")
         identifier = given if _ID.fullmatch(given) else b"%s-%x" % (self._prefix, next(self._numbers))
         request_id.set(identifier.decode())
-        began, status = time.monotonic(), 0
+        began, answer = time.monotonic(), Answer()
+        scope[_ANSWER] = answer
 
         async def send_on(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                answer.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", identifier)]
             await send(message)
+            if message["type"] == "http.response.body":
+                answer.is_whole = not message.get("more_body", False)
 
         try:
-            if scope["method"] in _CHANGING and is_cross_site(headers):
+            if scope["method"] in _CHANGING and is_cross_site(headers, self._public_host):
                 await _refuse(scope, receive, send_on)
             else:
                 await self._app(scope, receive, send_on)
         except (Exception, asyncio.CancelledError) as error:
             kind, detail = _broken_off(scope, error)
-            if not status:
+            if not answer.status:
                 await _answer(send_on, kind, detail)
         finally:
-            self._tell(scope, status, time.monotonic() - began)
+            self._tell(scope, answer.status, time.monotonic() - began)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"]
@@ -78,7 +102,7 @@ class RequestScope:
 _METHODS = _CHANGING | {"GET", "HEAD", "OPTIONS"}
 
 
-def is_cross_site(headers: dict[bytes, bytes]) -> bool:
+def is_cross_site(headers: dict[bytes, bytes], public_host: bytes = b"") -> bool:
     """Return whether a page of another site sent this, as far as its browser tells.
 
     Browsers send Sec-Fetch-Site on HTTPS and loopback; on a plain-HTTP network only Origin. curl sends neither.
@@ -87,7 +111,10 @@ def is_cross_site(headers: dict[bytes, bytes]) -> bool:
     if site is not None:
         return site not in (b"same-origin", b"none")
     origin = headers.get(b"origin")
-    return origin is not None and _host_of(origin) != headers.get(b"host", b"").lower()
+    if origin is None:
+        return False
+    host = _host_of(origin)
+    return not host or host not in (headers.get(b"host", b"").lower(), public_host)
 
 
 def _host_of(origin: bytes) -> bytes | None:

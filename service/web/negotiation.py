@@ -23,31 +23,32 @@ def kind_of(request: Request, default: Kind = Kind.JSON) -> Kind:
     accept = request.headers.get("accept", "*/*")
     if accept == "*/*":
         return default
-    weights = _weights(accept)
+    liked = weights(accept)
     best, best_rank = default, (0.0, 0)
     for kind in (default, *Kind):
-        exactness, weight = _liking(weights, kind)
+        exactness, weight = _liking(liked, kind)
         if (rank := (weight, exactness)) > best_rank and weight > 0:
             best, best_rank = kind, rank
     return best
 
 
-def _liking(weights: dict[str, float], kind: Kind) -> tuple[int, float]:
+def _liking(liked: dict[str, float], kind: Kind) -> tuple[int, float]:
     """Return how exactly the header names a form, and its weight there: the most exact name decides."""
     family = f"{kind.partition('/')[0]}/*"
     names = ("*/*", family, *(("application/problem+json",) if kind is Kind.JSON else ()), kind)
-    named = [(exactness, weights[name]) for exactness, name in enumerate(names) if name in weights]
+    named = [(exactness, liked[name]) for exactness, name in enumerate(names) if name in liked]
     return named[-1] if named else (0, 0.0)
 
 
 def accepts_coding(request: Request, coding: str) -> bool:
     """Return whether ``Accept-Encoding`` takes this content coding (RFC 9110, 12.5.3). No header: no coding."""
-    weights = _weights(request.headers.get("accept-encoding", ""))
-    return weights.get(coding, weights.get("*", 0.0)) > 0
+    liked = weights(request.headers.get("accept-encoding", ""))
+    return liked.get(coding, liked.get("*", 0.0)) > 0
 
 
-def _weights(header: str) -> dict[str, float]:
-    weights: dict[str, float] = {}
+def weights(header: str) -> dict[str, float]:
+    """Return the names of a list like ``Accept``, in lower case, each with its weight (RFC 9110, 12.4.2)."""
+    found: dict[str, float] = {}
     for item in header.split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         weight = 1.0
@@ -55,8 +56,8 @@ def _weights(header: str) -> dict[str, float]:
             key, _, value = parameter.partition("=")
             if key.strip().lower() == "q":
                 weight = _weight(value)
-        weights.setdefault(name.lower(), weight)
-    return weights
+        found.setdefault(name.lower(), weight)
+    return found
 
 
 def _weight(value: str) -> float:

@@ -7,15 +7,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from service.codec_terms import Format, Level
+from service.codec_terms import ARCHIVE_FORMATS, Format, Level
 from service.errors import BAD_OPTION, ONE_FILE_ONLY, UNKNOWN_OPTION, ServiceError
 
 AUTO = "auto"
 FORMATS = (AUTO, *(str(name) for name in Format))
 LEVELS = tuple(str(name) for name in Level)
-ARCHIVES = (str(Format.ZIP), str(Format.TAR_ZST), str(Format.TAR_GZ))
-NAMES = ("format", "level", "expires", "filename", "idempotency_key", "key")
+ARCHIVES = tuple(map(str, ARCHIVE_FORMATS))
+NAMES = ("format", "level", "expires", "notify_email", "callback_url", "filename", "idempotency_key", "key")
 """Every name a query or a form may use. ``key`` is for the manage links; ``filename`` names a raw body."""
+LISTS = frozenset({"notify_email"})
+"""Names that may be given several times; all values count, and stand joined by commas."""
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9}) ?([smhdw]?)")
@@ -30,6 +32,18 @@ class Options:
     ttl_seconds: int | None = None
 
 
+def put(values: dict[str, str], name: str, value: str) -> None:
+    """Put one more value among ``values``: of a list all that are not empty count, of the others there is one.
+
+    Raises:
+        ServiceError: bad_option, another value was there: which of them was meant nobody knows.
+    """
+    earlier = values.get(name, "")
+    if earlier and value != earlier and name in NAMES and name not in LISTS:
+        raise ServiceError(BAD_OPTION, f"{name} is given twice, with different values.", option=name)
+    values[name] = ",".join(filter(None, (earlier, value))) if name in LISTS else value
+
+
 def check_names(names: Iterable[str]) -> None:
     """Refuse names that mean nothing, so that a misspelt option is not lost in silence.
 
@@ -39,7 +53,7 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         if name not in NAMES:
             near = difflib.get_close_matches(name, NAMES, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(NAMES[:4])}."
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(NAMES[:6])}."
             raise ServiceError(UNKNOWN_OPTION, f"{name[:100]!r} is not an option. {hint}", option=name[:100])
 
 

@@ -9,14 +9,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
-from service.web.job_document import readable_duration, readable_size
+from service.language import LANGUAGES, words
+from service.web import language
 
 STATIC = Path(__file__).parent / "static"
 PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self';"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
     ),
     "X-Content-Type-Options": "nosniff",
     # Not no-referrer: that makes a page's own form send "Origin: null".
@@ -31,7 +33,19 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"size": readable_size, "duration": readable_duration}
+# Words as themselves: escaped, each Chinese character takes twice the room.
+_environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+
+
+class Assets(StaticFiles):
+    """Our own files. Always asked for again, answered by 304: a page never meets the script of another release."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """As the base class, with the headers."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
 
 def render(
@@ -42,6 +56,16 @@ def render(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a page."""
-    content = _environment.get_template(template).render(values)
-    return Response(content, status, {**PAGE_HEADERS, **(headers or {})}, "text/html; charset=utf-8")
+    """Return a page in the language of its reader."""
+    shown = {
+        "say": words(language.language_of(request)),
+        "languages": LANGUAGES,
+        # Where the switch leads: here, unless this answers a form, which cannot be asked for again.
+        "switch": "" if request.method in ("GET", "HEAD") else "/",
+    }
+    content = _environment.get_template(template).render(shown | dict(values))
+    all_headers = {**PAGE_HEADERS, **(headers or {})}
+    all_headers["Vary"] = ", ".join(filter(None, (all_headers.get("Vary"), language.VARY)))
+    page = Response(content, status, all_headers, "text/html; charset=utf-8")
+    language.keep_choice(request, page)
+    return page

@@ -11,10 +11,12 @@ from sqlalchemy import Connection
 from starlette.requests import HTTPConnection
 
 from service.admission import Admission
+from service.audit import AuditQueue
 from service.dispatch import Dispatcher
 from service.settings import Settings
 from service.sink import Sink
 from service.web.arrivals import Arrivals
+from service.web.broadcaster import Broadcaster
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
 from service.web.status_board import StatusBoard
@@ -38,8 +40,10 @@ class Parts:
     admission: Admission
     arrivals: Arrivals
     dispatcher: Dispatcher
+    audit: AuditQueue
     board: StatusBoard
     watch: ChangeWatch
+    events: Broadcaster
     keys: Keys
     metrics: HttpMetrics
     list_limiter: CapacityLimiter
@@ -53,6 +57,10 @@ class Parts:
                 return query(connection)
 
         return await to_thread.run_sync(run, limiter=self.list_limiter)
+
+    async def wake(self) -> None:
+        """Tell the worker that there may be work: a task for after the response; a plain one would take a thread."""
+        self.dispatcher.wake()
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

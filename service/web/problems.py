@@ -21,19 +21,30 @@ from service.errors import (
     BAD_OPTION,
     BAD_REQUEST,
     DATABASE_BUSY,
+    DELIVERY_UNDER_WAY,
     JOB_EXPIRED,
     JOB_NOT_FOUND,
+    MESSAGE_NOT_FOUND,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     STORAGE_FAILED,
     STORAGE_FULL,
+    TOO_MANY_REPLAYS,
     ErrorKind,
     ServiceError,
 )
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
 from service.web.routing import other_methods
-from storage.errors import FileMissing, JobNotFound, StorageError, StorageFull
+from storage.errors import (
+    FileMissing,
+    JobNotFound,
+    MessageNotFound,
+    MessageUnderWay,
+    StorageError,
+    StorageFull,
+    TooManyReplays,
+)
 
 _log = logging.getLogger("vacpack.http")
 
@@ -106,39 +117,68 @@ class LingeringResponse(Response):
                 return
 
 
+HANDLED: tuple[type[Exception], ...] = (
+    ServiceError,
+    StorageError,
+    DBAPIError,
+    sqlite3.Error,
+    HTTPException,
+    RequestValidationError,
+)
+"""Errors that become a problem of their own; all others are an internal error."""
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem."""
 
     async def answer(request: Request, error: Exception) -> Response:
         return problem(request, translated(error))
 
-    kinds: tuple[type[Exception], ...]
-    kinds = (ServiceError, StorageError, DBAPIError, sqlite3.Error, HTTPException, RequestValidationError)
-    for kind in kinds:
+    for kind in HANDLED:
         app.add_exception_handler(kind, answer)
 
 
 def translated(error: Exception) -> ServiceError:
-    """Turn any error the rooms below raise into one for the client."""
+    """Turn any error the rooms below raise into one for the client, and log what is not the client's doing."""
+    told = told_as(error)
+    if told.kind is DATABASE_BUSY:
+        _log.warning("the job table could not be used: %s", getattr(error, "orig", error))
+    elif told.kind is STORAGE_FAILED:
+        _log.error("the file store failed: %s", error)
+    return told
+
+
+def told_as(error: Exception) -> ServiceError:
+    """Return what a client is told of any error the rooms below raise."""
     match error:
         case ServiceError():
             return error
-        case JobNotFound():
-            return ServiceError(JOB_NOT_FOUND, "No job has this id; it may have been deleted.")
-        case FileMissing():
-            # Removed since its row was read: expired or deleted this moment.
-            return ServiceError(JOB_EXPIRED, "Its files have just been removed.")
-        case StorageFull():
-            return ServiceError(STORAGE_FULL, "The disk is full; nothing was kept. Try again later.")
         case DBAPIError() | sqlite3.Error():
-            _log.warning("the job table could not be used: %s", getattr(error, "orig", error))
             return ServiceError(DATABASE_BUSY, "Try again in a moment.", headers={"Retry-After": "5"})
         case HTTPException():
             return _from_http(error)
         case RequestValidationError():
             return _from_validation(error)
         case _:
-            _log.error("the file store failed: %s", error)
+            return _from_storage(error)
+
+
+def _from_storage(error: Exception) -> ServiceError:
+    match error:
+        case JobNotFound():
+            return ServiceError(JOB_NOT_FOUND, "No job has this id; it may have been deleted.")
+        case MessageNotFound():
+            return ServiceError(MESSAGE_NOT_FOUND, "GET /jobs/{id}/deliveries tells which there are.")
+        case MessageUnderWay():
+            return ServiceError(DELIVERY_UNDER_WAY, "Ask again when this delivery has ended.")
+        case TooManyReplays():
+            return ServiceError(TOO_MANY_REPLAYS, "No more deliveries of this message can be asked for.")
+        case FileMissing():
+            # Removed since its row was read: expired or deleted this moment.
+            return ServiceError(JOB_EXPIRED, "Its files have just been removed.")
+        case StorageFull():
+            return ServiceError(STORAGE_FULL, "The disk is full; nothing was kept. Try again later.")
+        case _:
             return ServiceError(STORAGE_FAILED, "The file could not be stored or read; nothing was kept.")
 
 

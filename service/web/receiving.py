@@ -14,7 +14,7 @@ from service.web.body import Body
 from service.web.digests import check_sha256, expected_sha256, wants_sha256
 from service.web.filenames import clean_name, clean_path
 from service.web.multipart import FormParser, PartBegins, PartEnds
-from service.web.options import check_count, check_names
+from service.web.options import check_count, check_names, put
 from service.web.upload_head import UploadHead
 from storage.errors import StorageError
 
@@ -77,6 +77,11 @@ async def _aborted_on_error(incoming: Incoming) -> AsyncIterator[None]:
     except BaseException:
         await incoming.abort()
         raise
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_FIELD_BYTES:
+        raise ServiceError(BAD_OPTION, "A field of the form is longer than any option can be.")
 
 
 def _media_type(content_type: str | None) -> str | None:
@@ -162,8 +167,7 @@ class FormReceiver:
         self._reservation.take(len(data))
         if self._incoming is None:
             self._value += data
-            if len(self._value) > MAX_FIELD_BYTES:
-                raise ServiceError(BAD_OPTION, "A field of the form is longer than any option can be.")
+            _check_length(len(self._value))
         elif self._incoming.add(data):
             await self._incoming.flush()
 
@@ -178,7 +182,8 @@ class FormReceiver:
             await self._end_file(self._part, self._incoming)
 
     async def _end_field(self, name: str, value: str) -> None:
-        self._receipt.fields[name] = value
+        put(self._receipt.fields, name, value)
+        _check_length(len(self._receipt.fields[name]))
         if name == "idempotency_key" and value:
             await self._on_key(value)
 

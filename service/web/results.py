@@ -7,21 +7,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from service.codec import CODECS, transcode
 from service.codec_terms import Chunk, Format, Level
 from service.errors import BAD_OPTION, NO_ORIGINAL, NO_RESULT, NOT_READY, NOT_TRANSCODABLE, ServiceError
+from service.job_document import is_archived
 from service.web import answers, documented, streams
+from service.web.audited import audited
 from service.web.digests import digest_field
 from service.web.filenames import attachment
-from service.web.job_document import is_archived
 from service.web.negotiation import accepts_coding
 from service.web.parts import Parts, parts_of
 from service.web.ranges import requested_range
 from service.web.routing import get_and_head
+from storage.audit_table import Action
 from storage.errors import FileMissing
 from storage.file_store import Key
 from storage.job_views import job_sources
@@ -56,7 +58,12 @@ class Download:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@get_and_head(router, "/jobs/{job_id}/result", **documented.GET_RESULT)
+@get_and_head(
+    router,
+    "/jobs/{job_id}/result",
+    dependencies=[Depends(audited(Action.RESULT_DOWNLOADED))],
+    **documented.GET_RESULT,
+)
 async def get_result(request: Request, job_id: str) -> Response:
     """Send the result as stored, or transcoded to another format."""
     parts = parts_of(request)
@@ -113,7 +120,12 @@ def _single_stream(name: str) -> Format | None:
     return result_format if result_format in CODECS else None
 
 
-@get_and_head(router, "/jobs/{job_id}/original", **documented.GET_ORIGINAL)
+@get_and_head(
+    router,
+    "/jobs/{job_id}/original",
+    dependencies=[Depends(audited(Action.ORIGINAL_DOWNLOADED))],
+    **documented.GET_ORIGINAL,
+)
 async def get_original(request: Request, job_id: str) -> Response:
     """Send the bytes that came in: stored as such, encoded for a client that can undo it, or decoded here."""
     parts = parts_of(request)

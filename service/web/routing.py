@@ -9,7 +9,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.routing import Match, Route
 
-ROUTED = frozenset({"jobs", "docs", "limits", "livez", "readyz", "metrics", "openapi.json", "static", "favicon.ico"})
+ROUTED = frozenset(
+    {"jobs", "audit", "docs", "limits", "livez", "readyz", "metrics", "openapi.json", "static", "favicon.ico"}
+)
 """First segments of a path that are not file names."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])

@@ -5,11 +5,12 @@ Answers are built from rows without them; tests hold both together.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.lifecycle import JobStatus
+from storage.audit_table import Action, Actor
+from storage.lifecycle import JobStatus, MessageKind, MessageStatus
 
 
 class Shape(BaseModel):
@@ -62,6 +63,7 @@ class Links(Shape):
     """Paths of what can be done; null where it cannot be now. Absolute where VACPACK_PUBLIC_URL is set."""
 
     self: str
+    events: str | None
     cancel: str | None
     retry: str | None
     result: str | None
@@ -112,6 +114,68 @@ class SeveralJobs(Shape):
     missing: list[str] = Field(description="Ids of jobs that are unknown or expired.")
 
 
+class Event(Shape):
+    """Something that was done, or refused."""
+
+    id: int = Field(description="Grows with each event.")
+    at: str
+    action: Action
+    actor: Actor = Field(description="What was brought: the admin token, the manage key, the job's id, or nothing.")
+    job: str | None
+    status: int | None = Field(description="Of the HTTP answer; null for what the service does by itself.")
+    client: str | None = Field(description="The address the request came from.")
+    request_id: str | None
+    details: dict[str, Any] = Field(description="What was asked for, and the `code` of a refusal as `error`.")
+
+
+class AuditPage(Shape):
+    """Some of all events, newest first."""
+
+    events: list[Event]
+    next_cursor: int | None
+
+
+class JobEnded(Shape):
+    """What a webhook brings."""
+
+    type: Literal["job.succeeded", "job.failed", "job.cancelled"]
+    timestamp: str = Field(description="When the job ended.")
+    data: Job = Field(description="The status as it was then.")
+
+
+class Delivery(Shape):
+    """One delivery of a message, arrived or not."""
+
+    number: int
+    started_at: str
+    ended_at: str | None
+    outcome: Literal["delivered", "failed", "refused", "interrupted"] | None = Field(
+        description="refused: never to be tried again; interrupted: the sender died, so it may have arrived."
+    )
+    status_code: int | None = Field(description="Of HTTP, or of SMTP.")
+    detail: str | None
+
+
+class Message(Shape):
+    """One message to one target. Its id is the same in every delivery."""
+
+    id: str = Field(pattern="^[a-z2-7]{26}$")
+    kind: MessageKind
+    target: str = Field(description="The URL, or the address.")
+    type: str = Field(description="job.succeeded, job.failed or job.cancelled.")
+    status: MessageStatus
+    created_at: str
+    ended_at: str | None
+    next_delivery_at: str | None
+    deliveries: list[Delivery]
+
+
+class Messages(Shape):
+    """The messages that told, or are to tell, of a job's end."""
+
+    messages: list[Message]
+
+
 class Problem(BaseModel):
     """An error (RFC 9457). Match on ``code``; some have more members."""
 
@@ -141,5 +205,7 @@ class LimitsDocument(Shape):
     max_ttl_seconds: int
     idempotency_seconds: int
     max_attempts: int
+    max_notify_emails: int
+    max_callback_urls: int
     formats: list[str]
     levels: list[str]

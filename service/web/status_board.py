@@ -7,14 +7,15 @@ cores with 32 connections an ORM session in the thread pool reached 0.12 of a ba
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from service.web.job_document import as_json, document, etag, retry_after_seconds
-from storage.job_views import STATUS_COLUMNS, STATUS_SQL, VERSION_SQL
+from service.job_document import as_json, document, etag, retry_after_seconds
+from storage.job_views import FRONT_SQL, LAST_POSITION, STATUS_COLUMNS, STATUS_SQL, VERSION_SQL, VERSIONS_SQL
 from storage.lifecycle import JobStatus
 
 MAX_SNAPSHOTS = 10_000
@@ -65,6 +66,19 @@ class StatusBoard:
             self._snapshots.clear()
         self._snapshots[job_id] = (now, snapshot)
         return snapshot
+
+    def etags(self, job_ids: Iterable[str]) -> dict[str, str]:
+        """Return the entity tags of these jobs as committed now, in two reads for all; jobs that are gone are left out.
+
+        A commit between the two can mix old with new in one tag: ``get`` is exact, and is what to ask next.
+        """
+        found = self._connection.execute(VERSIONS_SQL, (json.dumps(list(job_ids)),)).fetchall()
+        front = self._connection.execute(FRONT_SQL, (LAST_POSITION - 1,)).fetchall()
+        places = {job_id: place for place, (job_id,) in enumerate(front, 1)}
+        return {
+            job_id: etag({"version": version, "queue_position": places.get(job_id, LAST_POSITION) if waits else None})
+            for job_id, version, waits in found
+        }
 
     def _is_current(self, snapshot: Snapshot) -> bool:
         """Whether the version is still the same: a fifth of the cost of reading all of it again."""

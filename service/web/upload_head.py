@@ -19,7 +19,7 @@ from service.errors import (
 )
 from service.web.digests import expected_sha256, wants_sha256
 from service.web.filenames import name_of_disposition
-from service.web.options import Options, check_names, read_options
+from service.web.options import Options, check_names, put, read_options
 from storage.idempotency import IdempotentRequest
 
 MAX_KEY_LENGTH = 255
@@ -53,7 +53,7 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
     content_type = headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     _check_media_type(headers, media_type)
-    query = dict(request.query_params) if request.scope["query_string"] else {}
+    query = _query(request) if request.scope["query_string"] else {}
     check_names(query)
     is_form = media_type == "multipart/form-data" and request.method == "POST"
     expected = expected_sha256(headers.get("repr-digest"), headers.get("content-digest"))
@@ -73,6 +73,13 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
         wants_digest=wants_sha256(headers.get("want-repr-digest")) or key is not None,
         idempotency_key=key,
     )
+
+
+def _query(request: Request) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        put(values, name, value)
+    return values
 
 
 def _check_media_type(headers: Mapping[str, str], media_type: str) -> None:

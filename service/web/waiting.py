@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from service.web.status_board import StatusBoard
 
 LOOK_SECONDS = 0.1
 """How often ``data_version`` is read while anybody waits: 3 µs each."""
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
 
 
 class ChangeWatch:
@@ -30,24 +34,38 @@ class ChangeWatch:
         for event in self._waiting:
             event.set()
 
-    async def wait_until(self, is_reached: Callable[[], bool], *, seconds: float, jobs: int = 1) -> None:
+    async def wait_until(
+        self,
+        is_reached: Callable[[], bool],
+        *,
+        seconds: float,
+        jobs: int = 1,
+        gone: Callable[[], Awaitable[object]] = _never,
+    ) -> None:
         """Return when ``is_reached`` says so (asked after each commit), when time is over, or when the service drains.
 
-        Beyond the most that may wait, return at once. Who waits for several ``jobs`` counts as so many: each look
-        costs 15 µs a job.
+        Beyond the most that may wait, return at once; and when ``gone`` ends: the client has left. Who waits for
+        several ``jobs`` counts as so many: each look costs 15 µs a job.
         """
-        if is_reached() or self.is_draining or self._waited_for + jobs > self._max_waiting:
+        if self._is_over(is_reached) or self._waited_for + jobs > self._max_waiting:
             return
         with self._held(jobs) as event:
+            leaving = asyncio.ensure_future(gone())
+            leaving.add_done_callback(lambda _: event.set())
             try:
                 async with asyncio.timeout(seconds):
-                    while not self.is_draining:
+                    while True:
                         await event.wait()
                         event.clear()
-                        if is_reached():
+                        if leaving.done() or self._is_over(is_reached):
                             return
             except TimeoutError:
                 return
+            finally:
+                leaving.cancel()
+
+    def _is_over(self, is_reached: Callable[[], bool]) -> bool:
+        return self.is_draining or is_reached()
 
     @contextmanager
     def _held(self, jobs: int) -> Iterator[asyncio.Event]:

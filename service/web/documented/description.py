@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from service.web.documented.deliveries import add_webhook
 from service.web.documented.terms import Words
 from service.web.schemas import Problem
 
@@ -30,11 +31,24 @@ _SCHEMES: Words = {
     },
     "key": {"type": "apiKey", "in": "query", "name": "key", "description": "The same, where no header can be sent."},
 }
-_KEYED = frozenset({"get_jobs", "metrics", "cancel_job", "retry_job", "delete_job"})
+_KEYED = frozenset(
+    {
+        "get_jobs",
+        "get_audit",
+        "metrics",
+        "cancel_job",
+        "retry_job",
+        "delete_job",
+        "delete_job_by_form",
+        "get_deliveries",
+        "replay_message",
+    }
+)
 
 
 def complete(app: FastAPI) -> None:
     """Put into the description what the framework does not know, and take out what it only supposes."""
+    add_webhook(app)
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -45,7 +59,7 @@ def complete(app: FastAPI) -> None:
             components["securitySchemes"] = _SCHEMES
             for name in ("HTTPValidationError", "ValidationError"):
                 components["schemas"].pop(name, None)
-            for operations in schema["paths"].values():
+            for operations in (*schema["paths"].values(), *schema["webhooks"].values()):
                 for operation in operations.values():
                     _settle(operation)
         assert app.openapi_schema is not None

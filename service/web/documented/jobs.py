@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from starlette.responses import Response
+
 from service.web.documented.terms import JOB_ID, NOT_MODIFIED, PAGE, TEXT, Words, header, parameter, problems
 from service.web.schemas import Job, JobPage, SeveralJobs
 
@@ -48,6 +50,37 @@ GET_JOBS: Words = {
     "responses": {200: {"description": "The jobs."}} | NOT_MODIFIED | problems("admin_only", "bad_option"),
     "openapi_extra": {"parameters": [_IDS, *_WAIT]},
 }
+_EVENTS_TEXT = (
+    "Server-sent events (WHATWG HTML, 9.2). `status` carries the status document, at once and after each change, at"
+    " most four times a second; its id is the ETag without quotes. `done` says that the job has ended, `gone` that"
+    " there is no such job any more. Both end the stream. A comment every 15 seconds keeps it open."
+)
+_LAST_EVENT_ID = parameter(
+    "Last-Event-ID",
+    "header",
+    "The id of the last event the client has: nothing is sent until there is another. Any other text is ignored.",
+    example="7",
+)
+# Each event of the stream, as clients see it.
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["status", "done", "gone"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+GET_EVENTS: Words = {
+    "operation_id": "get_events",
+    "summary": "Changes of a job as they happen",
+    "response_class": Response,
+    "responses": {
+        200: {"description": _EVENTS_TEXT, "content": {"text/event-stream": {"schema": _EVENT}}},
+        204: {"description": "The job has ended, and `Last-Event-ID` names the event that told so."},
+    }
+    | problems("job_not_found", "job_expired", "too_many_streams"),
+    "openapi_extra": {"parameters": [JOB_ID, _LAST_EVENT_ID]},
+}
 CANCEL: Words = {
     "operation_id": "cancel_job",
     "summary": "Cancel a job",
@@ -70,6 +103,17 @@ DELETE: Words = {
     "summary": "Remove a job and its files",
     "status_code": 204,
     "responses": {204: {"description": "It is gone; what was running is stopped."}}
+    | problems("key_needed", "cross_site", "job_not_found", "storage_failed"),
+    "openapi_extra": {"parameters": [JOB_ID]},
+}
+DELETE_BY_FORM: Words = {
+    "operation_id": "delete_job_by_form",
+    "summary": "Remove a job and its files, from a plain form",
+    "status_code": 204,
+    "responses": {
+        200: {"description": "For browsers: a page that says so.", "content": PAGE},
+        204: {"description": "It is gone; what was running is stopped."},
+    }
     | problems("key_needed", "cross_site", "job_not_found", "storage_failed"),
     "openapi_extra": {"parameters": [JOB_ID]},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.target import MAX_URL_LENGTH
 from service.web.documented.terms import PAGE, TEXT, Words, header, link, parameter, problems
 from service.web.options import FORMATS, LEVELS
 from service.web.schemas import AcceptedJob
@@ -25,8 +26,23 @@ _OPTIONS = [
         "How long the files are kept once the job has ended: `30m`, `12h`, `7d`; up to `max_ttl_seconds` of `/limits`.",
         {"type": "string", "pattern": "^[1-9][0-9]{0,8} ?[smhdw]?$"},
     ),
+    parameter(
+        "notify_email",
+        "query",
+        "Addresses that get an e-mail when the job has ended: comma-separated, or the name repeated; up to"
+        " `max_notify_emails` of `/limits`, which is 0 where this service sends none. In the language of the request.",
+        {"type": "string", "maxLength": 3000},
+    ),
+    parameter(
+        "callback_url",
+        "query",
+        "A URL that is sent a signed webhook (Standard Webhooks 1.0) when the job has ended: `type` is `job.succeeded`,"
+        " `job.failed` or `job.cancelled`, `data` the status. `max_callback_urls` of `/limits` is 0 where this service"
+        " sends none.",
+        {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": MAX_URL_LENGTH},
+    ),
 ]
-_FILENAME = parameter("filename", "query", "The name of a raw body.", example="big.log")
+_FILENAME = parameter("filename", "query", "The name of a raw body.")
 _FILE_OF_PATH = parameter("filename", "path", "The file's name.", {"type": "string", "minLength": 1}, required=True)
 _HEADERS = [
     parameter(
@@ -35,7 +51,6 @@ _HEADERS = [
         "The same key and request make one job only, for `idempotency_seconds` of `/limits`; a repeat takes over from"
         " a request that is still arriving. In double quotes or without.",
         {"type": "string", "maxLength": 257},
-        example='"8e03978e-40d5-43dd-bc93-6894a57f9324"',
     ),
     parameter(
         "Repr-Digest",
@@ -58,6 +73,7 @@ _ERRORS = (
     "content_encoding",
     "bad_option",
     "unknown_option",
+    "option_not_offered",
     "idempotency_mismatch",
     "storage_failed",
     "queue_full",
@@ -74,6 +90,7 @@ _ACCEPTED: Words = {
     },
     "links": {
         "status": link("get_job", "How far it is."),
+        "events": link("get_events", "Its changes as they happen."),
         "result": link("get_result", "Once it has succeeded."),
         "original": link("get_original", "The bytes that came in."),
         "cancel": link("cancel_job", "With the `manage_key`."),

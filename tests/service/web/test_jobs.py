@@ -84,6 +84,15 @@ def test_a_job_whose_time_is_over_is_gone_before_the_sweep_has_been_there(app: I
     app.refusal("GET", url_of(receipt) + "/result", 410, "job_expired")
 
 
+@pytest.mark.parametrize("what", ["cancel", "retry"])
+def test_an_expired_job_cannot_be_changed_any_more_but_deleted(app: InProcess, what: str) -> None:
+    receipt = app.done()
+    change_row(app.parts.database, receipt["id"], expires_at=int(time.time() * 1000) - 1)
+
+    app.refusal("POST", f"{url_of(receipt)}/{what}", 410, "job_expired", headers=key_of(receipt))
+    assert app.client.delete(url_of(receipt), headers=key_of(receipt)).status_code == 204
+
+
 @pytest.mark.parametrize("status", list(JobStatus)[:-1])
 def test_every_status_can_be_shown(app: InProcess, status: JobStatus) -> None:
     job_id = one_of_each(app.parts.database)[status]

@@ -172,3 +172,23 @@ def test_the_last_answer_is_a_whole_problem_document(scoped: Callable[..., TestC
     document = json.loads(scoped(Answering(breaks=True)).get("/").content)
 
     assert set(document) == {"type", "title", "status", "detail", "code"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_refused"),
+    [
+        ("http://nas.lan", False),
+        ("http://NAS.lan", False),
+        ("http://127.0.0.1:8000", False),
+        ("http://evil.example", True),
+        ("null", True),
+        ("http://[", True),
+    ],
+)
+def test_the_address_people_know_is_this_site_behind_a_proxy_that_gives_another_host(
+    origin: str, is_refused: bool
+) -> None:
+    headers = {b"host": b"127.0.0.1:8000", b"origin": origin.encode()}
+
+    assert is_cross_site(headers, b"nas.lan") is is_refused
+    assert is_cross_site({b"host": b"127.0.0.1:8000", b"origin": b"http://nas.lan"})

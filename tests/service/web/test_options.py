@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.errors import BAD_OPTION, ONE_FILE_ONLY, UNKNOWN_OPTION, ServiceError
-from service.web.options import ARCHIVES, FORMATS, LEVELS, NAMES, Options, check_count, check_names, read_options
+from service.web.options import ARCHIVES, FORMATS, LEVELS, NAMES, Options, check_count, check_names, put, read_options
 
 WEEK = 7 * 86400
 
@@ -82,7 +82,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest(name: str, hint: str) -> No
 
 
 def test_a_name_like_none_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ServiceError, match="There are: format, level, expires, filename") as caught:
+    with pytest.raises(ServiceError, match=r"There are: format, level, expires, .*callback_url, filename") as caught:
         check_names(["z" * 5000])
 
     assert len(caught.value.members["option"]) == 100
@@ -102,3 +102,21 @@ def test_several_files_do_not_fit_a_format_of_one(name: str) -> None:
 def test_archives_take_any_number(name: str) -> None:
     check_count(name, 1)
     check_count(name, 1000)
+
+
+def test_an_option_given_twice_has_one_value_or_is_refused() -> None:
+    values: dict[str, str] = {}
+    for name, value in (("level", ""), ("level", "small"), ("level", "small"), ("x", "1"), ("x", "2")):
+        put(values, name, value)
+    assert values == {"level": "small", "x": "2"}
+
+    with pytest.raises(ServiceError, match="level is given twice") as caught:
+        put(values, "level", "fast")
+    assert caught.value.kind is BAD_OPTION
+
+
+def test_all_values_of_a_list_count() -> None:
+    values: dict[str, str] = {}
+    for value in ("a@b.example", "", "c@d.example"):
+        put(values, "notify_email", value)
+    assert values == {"notify_email": "a@b.example,c@d.example"}

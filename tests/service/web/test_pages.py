@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.web import pages
+from service.language import Words, words
+from service.web import answers, front, pages
+from service.web.options import FORMATS
 from tests.service.web.in_process import PAGE, InProcess
 from tests.storage.job_builder import change_row
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}.html"
+WORDS = {"type": "application/json", "id": "words"}
+SCRIPTS = tuple({"type": "module", "src": f"/static/page_{name}.js"} for name in ("upload", "job"))
 TEMPLATES = sorted((Path(pages.__file__).parent / "templates").glob("*.html"))
 
 
@@ -43,7 +47,8 @@ def page_of(client: TestClient, url: str, **headers: str) -> Tags:
 
 
 def assert_harmless(page: Tags) -> None:
-    assert not page.named("script")
+    for script in page.named("script"):
+        assert script in (WORDS, *SCRIPTS)
     assert not page.named("img")
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"]
 
@@ -53,12 +58,14 @@ def test_no_template_holds_a_script_or_style_of_its_own_nor_turns_escaping_off(t
     text = template.read_text()
 
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
-    assert all(re.search(r'src="/', tag) for tag in re.findall(r"<script[^>]*>", text))
+    # A block of data is not run.
+    assert all(re.search(r'src="/|type="application/json"', tag) for tag in re.findall(r"<script[^>]*>", text))
     assert not re.search(r"\|\s*safe\b|autoescape|https?://", text)
 
 
 def test_there_are_templates() -> None:
-    assert [path.name for path in TEMPLATES] == ["base.html", "docs.html", "error.html", "front.html", "job.html"]
+    names = ["base", "deleted", "docs", "error", "front", "job", "row", "script"]
+    assert [path.stem for path in TEMPLATES] == names
 
 
 def test_a_file_named_like_a_script_is_text_on_its_page_in_every_status(app: InProcess) -> None:
@@ -109,7 +116,7 @@ def test_every_page_lets_only_this_service_s_own_files_in(app: InProcess, url: s
 @pytest.mark.parametrize("url", ["/", "/docs"])
 def test_all_that_a_page_loads_is_there(app: InProcess, url: str) -> None:
     page = page_of(app.client, url)
-    loaded = [tag["src"] for tag in page.named("script")] + [tag["href"] for tag in page.named("link")]
+    loaded = [tag["src"] for tag in page.named("script") if "src" in tag] + [tag["href"] for tag in page.named("link")]
 
     assert loaded
     for address in loaded:
@@ -120,13 +127,18 @@ def test_all_that_a_page_loads_is_there(app: InProcess, url: str) -> None:
 def test_the_front_page_has_a_form_that_works_without_a_script(app: InProcess) -> None:
     page = page_of(app.client, "/")
 
-    [form] = page.named("form")
+    # The other form belongs to the rows, which only the script makes.
+    form = page.named("form")[0]
     assert (form["action"], form["method"], form["enctype"]) == ("/uploads", "post", "multipart/form-data")
-    named = {field["name"] for tag in ("input", "select") for field in page.named(tag)}
+    named = {field["name"] for tag in ("input", "select") for field in page.named(tag) if "name" in field}
     assert named == {"idempotency_key", "file", "format", "level", "expires"}
-    labels = {label["for"] for label in page.named("label")}
-    assert labels == {"file", "format", "level", "expires"}
-    assert not page.named("script")
+    labels = {label["for"] for label in page.named("label") if "for" in label}
+    assert labels == {"file", "folder", "format", "level", "expires"}
+
+
+def buttons_of(page: Tags) -> list[str | None]:
+    """Return where the buttons lead that work without a script."""
+    return [button["formaction"] for button in page.named("button") if "hidden" not in button]
 
 
 def test_each_front_page_has_an_idempotency_key_of_its_own(app: InProcess) -> None:
@@ -134,7 +146,7 @@ def test_each_front_page_has_an_idempotency_key_of_its_own(app: InProcess) -> No
         field["value"]
         for _ in range(3)
         for field in page_of(app.client, "/").named("input")
-        if field["name"] == "idempotency_key"
+        if field.get("name") == "idempotency_key"
     }
 
     assert len(keys) == 3
@@ -171,11 +183,49 @@ def test_the_uploader_s_browser_keeps_the_manage_key_for_this_job_only(app: InPr
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
     assert {f"path=/jobs/{job_id}", "httponly", "samesite=strict"} <= attributes
     # The test's client has kept it, as a browser does.
-    assert [button["formaction"] for button in page_of(app.client, f"/jobs/{job_id}").named("button")] == [
-        f"/jobs/{job_id}/cancel"
-    ]
+    assert buttons_of(page_of(app.client, f"/jobs/{job_id}")) == [f"/jobs/{job_id}/cancel"]
     app.client.cookies.clear()
-    assert not page_of(app.client, f"/jobs/{job_id}").named("button")
+    assert buttons_of(page_of(app.client, f"/jobs/{job_id}")) == []
+
+
+def test_a_key_in_the_address_of_a_page_goes_on_with_its_buttons(app: InProcess) -> None:
+    receipt = app.put()
+    url, key = f"/jobs/{receipt['id']}", receipt["manage_key"]
+
+    buttons = buttons_of(page_of(app.client, f"{url}?key={key}"))
+
+    assert buttons == [f"{url}/cancel?key={key}"]
+    assert buttons_of(page_of(app.client, f"{url}?key=another")) == []
+
+
+def test_a_changed_job_is_shown_by_a_page_that_moves_on_to_the_job_s_own_address(app: InProcess) -> None:
+    job_id, *_ = send_form(app)
+
+    answer = app.client.post(f"/jobs/{job_id}/cancel", headers=PAGE)
+
+    # Reloaded as it is, it would be asked for by GET.
+    assert f'content="0;url=/jobs/{job_id}"' in answer.text
+
+
+def test_a_form_deletes_a_job_and_says_so(app: InProcess) -> None:
+    job_id, *_ = send_form(app)
+
+    answer = app.client.post(f"/jobs/{job_id}/delete", headers=PAGE)
+
+    assert answer.status_code == 200
+    assert "The job and its files are gone." in answer.text
+    assert app.client.get(f"/jobs/{job_id}").status_code == 404
+    assert list(app.parts.store.files()) == []
+
+
+def test_deleting_by_post_needs_the_key_and_says_no_more_to_a_program(app: InProcess) -> None:
+    receipt = app.put()
+    url = f"/jobs/{receipt['id']}/delete"
+
+    app.refusal("POST", url, 403, "key_needed")
+    answer = app.client.post(url, headers={"Authorization": f"Bearer {receipt['manage_key']}"})
+
+    assert (answer.status_code, answer.content) == (204, b"")
 
 
 def test_the_page_of_a_job_refreshes_itself_until_it_has_ended(app: InProcess) -> None:
@@ -185,7 +235,7 @@ def test_the_page_of_a_job_refreshes_itself_until_it_has_ended(app: InProcess) -
     def refreshes() -> list[str | None]:
         return [tag["content"] for tag in page_of(app.client, url).named("meta") if "http-equiv" in tag]
 
-    assert refreshes() == ["1"]
+    assert refreshes() == [f"1;url={url}"]
     app.bench.run()
     assert refreshes() == []
 
@@ -194,7 +244,7 @@ def test_the_page_of_a_succeeded_job_offers_its_downloads(app: InProcess) -> Non
     receipt = app.done(content=b"text " * 500)
     url = f"/jobs/{receipt['id']}"
 
-    links = {link["href"] for link in page_of(app.client, url).named("a")}
+    links = {link.get("href") for link in page_of(app.client, url).named("a")}
 
     assert {f"{url}/result", f"{url}/result?format=gzip", f"{url}/original"} <= links
 
@@ -203,9 +253,7 @@ def test_the_page_of_a_cancelled_job_lets_its_owner_run_it_again(app: InProcess)
     job_id, *_ = send_form(app)
     app.client.post(f"/jobs/{job_id}/cancel", headers=PAGE)
 
-    buttons = page_of(app.client, f"/jobs/{job_id}").named("button")
-
-    assert [button["formaction"] for button in buttons] == [f"/jobs/{job_id}/retry"]
+    assert buttons_of(page_of(app.client, f"/jobs/{job_id}")) == [f"/jobs/{job_id}/retry", f"/jobs/{job_id}/delete"]
 
 
 def test_a_page_is_never_answered_not_modified(app: InProcess) -> None:
@@ -224,4 +272,90 @@ def test_progress_has_a_name_and_words_beside_its_bar(app: InProcess) -> None:
 
     [bar] = page.named("progress")
     assert bar["aria-label"] == "Progress of a.txt"
-    assert "queued: a.txt, number 1 in line" in page.text
+    assert "Queued, number 1 in line" in page.text
+
+
+@pytest.mark.parametrize(("wish", "words"), [("zh-CN", "压缩文件"), ("en", "Compress files")])
+def test_the_pages_are_in_the_reader_s_language(app: InProcess, wish: str, words: str) -> None:
+    answer = app.client.get("/", headers=PAGE | {"Accept-Language": wish})
+
+    assert f'<html lang="{wish}">' in answer.text
+    assert words in answer.text
+    assert answer.headers["vary"] == "Accept, Accept-Language, Cookie"
+
+
+def test_the_switch_is_remembered(app: InProcess) -> None:
+    assert "压缩文件" in app.client.get("/?lang=zh-CN", headers=PAGE).text
+    assert "压缩文件" in app.client.get("/", headers=PAGE).text
+    assert "Compress files" in app.client.get("/?lang=en", headers=PAGE).text
+
+
+def test_an_error_says_what_to_do_in_the_reader_s_language(app: InProcess) -> None:
+    answer = app.client.get("/jobs/" + "a" * 26, headers=PAGE | {"Accept-Language": "zh"})
+
+    assert "没有这个任务" in answer.text
+    assert "请检查链接" in answer.text
+    assert "404 job_not_found" in answer.text
+
+
+PSEUDO = {key: f"⟦{text}⟧" for key, text in words("en").catalogue.items()}
+NAMES = {"vacpack", "English", "简体中文", "a.txt"}
+"""Text that is no translation: names."""
+
+
+class Texts(HTMLParser):
+    """Every text and label of a page that a person may read, but for code and what the script is given."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._inside: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "input", "br"):
+            self._inside.append(tag)
+        self.found += [value or "" for name, value in attrs if name in ("aria-label", "title", "placeholder", "alt")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._inside.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "code"} & set(self._inside):
+            self.found.append(data)
+
+
+@pytest.mark.parametrize("end", ["queued", "succeeded", "failed", "front", "error", "deleted"])
+def test_no_words_on_a_page_stand_outside_the_catalogue(
+    app: InProcess, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    for module in (pages, answers, front):
+        monkeypatch.setattr(module, "words", lambda _: Words("en", PSEUDO))
+    receipt = app.put()
+    if end == "succeeded":
+        app.bench.run()
+    if end == "failed":
+        ended = {"status": "failed", "error_code": "disk_full", "finished_at": 2, "started_at": 1}
+        change_row(app.parts.database, receipt["id"], version=100, **ended)
+    key = {"Authorization": f"Bearer {receipt['manage_key']}"}
+    url = f"/jobs/{receipt['id']}"
+    match end:
+        case "front":
+            answer = app.client.get("/", headers=PAGE)
+        case "error":
+            answer = app.client.get("/jobs/" + "a" * 26, headers=PAGE)
+        case "deleted":
+            answer = app.client.post(f"{url}/delete", headers=PAGE | key)
+        case _:
+            answer = app.client.get(url, headers=PAGE | key)
+
+    # Inside out: a text may be a part of another.
+    texts = "\n".join(Texts(answer.text).found)
+    while (fewer := re.sub(r"⟦[^⟦⟧]*⟧", "", texts)) != texts:
+        texts = fewer
+    # The address first: its id may hold the name of a format.
+    for name in (url, "http://testserver", *NAMES, *FORMATS, "No job has this id; it may have been deleted."):
+        texts = texts.replace(name, "")
+    # Units of sizes, digests and the times of machines are the same everywhere.
+    texts = re.sub(r"\b\d[\d.]* (kB|MB|GB)|\b[0-9a-f]{64}\b|\d{4}-\d\d-\d\dT[\d:.]+Z", "", texts)
+    assert re.findall(r"[^\W\d_]+", texts) == []

@@ -128,6 +128,15 @@ def test_the_place_in_the_queue_moves_when_those_before_are_taken(board: StatusB
     assert status_of(board, first) == "running"
 
 
+def test_the_tags_of_many_jobs_are_those_of_each(board: StatusBoard, database: Database) -> None:
+    ids = [*one_of_each(database).values(), *(submit(database) for _ in range(110))]
+
+    tags = board.etags([*ids, "a" * 26])
+
+    assert tags == {job_id: snapshot.etag for job_id in ids if (snapshot := board.get(job_id))}
+    assert {"1-2", "1-99", "1-100"} <= {tag.strip('"') for tag in tags.values()}
+
+
 def test_a_job_is_expired_as_soon_as_its_time_is_over(board: StatusBoard, database: Database) -> None:
     job = running(database)
     finish(database, job)

@@ -175,3 +175,20 @@ def test_beyond_the_limit_requests_are_answered_at_once() -> None:
         await asyncio.gather(waits[1], third)
 
     watched(story, max_waiting=2)
+
+
+def test_who_has_left_is_not_waited_for_and_counts_no_more() -> None:
+    async def story(watch: ChangeWatch, board: Board) -> None:
+        left = asyncio.Event()
+        wait = asyncio.create_task(watch.wait_until(lambda: False, seconds=1000, jobs=100, gone=left.wait))
+        await until(lambda: board.looks > 1)
+        left.set()
+        await wait
+        # There is room again for as many.
+        wait = asyncio.create_task(watch.wait_until(lambda: False, seconds=1000, jobs=100))
+        await until(lambda: board.looks > 4)
+        assert not wait.done()
+        watch.drain()
+        await wait
+
+    watched(story)

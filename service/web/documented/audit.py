@@ -1,0 +1,22 @@
+"""The words on the audit."""
+
+from __future__ import annotations
+
+from service.web.documented.terms import Words, parameter, problems
+from service.web.schemas import AuditPage
+from storage.audit_table import Action
+
+_ACTION = parameter(
+    "action", "query", "Only events of this action.", {"type": "string", "enum": [str(action) for action in Action]}
+)
+_JOB = parameter(
+    "job", "query", "Only events of this job, gone or not.", {"type": "string", "pattern": "^[a-z2-7]{26}$"}
+)
+
+GET_AUDIT: Words = {
+    "operation_id": "get_audit",
+    "summary": "Who did what, newest first (admin)",
+    "response_model": AuditPage,
+    "responses": {200: {"description": "The events."}} | problems("admin_only", "bad_option"),
+    "openapi_extra": {"parameters": [_ACTION, _JOB]},
+}

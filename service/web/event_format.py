@@ -1,0 +1,65 @@
+"""A job's changes as server-sent events: the text of each (WHATWG HTML, 9.2.5 and 9.2.6).
+
+``status`` carries the status document, and its id is the ETag without quotes; ``done`` follows the status of a job that
+has ended, ``gone`` tells that there is no such job any more, and both are the last of their stream.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from service.errors import JOB_EXPIRED, JOB_NOT_FOUND
+from service.web.status_board import Snapshot
+
+RETRY = b"retry: 2000\n\n"
+"""How long a client waits before it connects again, in milliseconds; dispatches no event."""
+COMMENT = b":\n\n"
+"""Shows the client, and whatever stands between, that the stream is alive; dispatches no event."""
+HEADERS = {
+    # Without a charset: it is always UTF-8.
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    # nginx would collect events in a buffer.
+    "X-Accel-Buffering": "no",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A job at one version, as all its listeners get it."""
+
+    id: str
+    """The ETag without quotes; ``gone`` once there is no job."""
+    status: bytes
+    """The ``status`` event; empty once there is no job."""
+    last: bytes
+    """What ends the stream, ``done`` or ``gone``; empty while the job goes on."""
+
+
+def event_id(etag: str) -> str:
+    """Return the id of the event that carries the status with this ETag."""
+    return etag.strip('"')
+
+
+def event_of(job_id: str, snapshot: Snapshot | None) -> Event:
+    """Return the event that tells what the job is now."""
+    if snapshot is None or snapshot.is_expired:
+        kind = JOB_NOT_FOUND if snapshot is None else JOB_EXPIRED
+        return Event("gone", b"", _encoded("gone", _json({"id": job_id, "code": kind.code, "title": kind.title})))
+    identifier = event_id(snapshot.etag)
+    last = b""
+    if snapshot.is_final:
+        content = {"id": job_id, "status": snapshot.row["status"], "version": snapshot.row["version"]}
+        last = _encoded("done", _json(content), identifier)
+    return Event(identifier, _encoded("status", snapshot.body.rstrip(), identifier), last)
+
+
+def _json(content: dict[str, object]) -> bytes:
+    return json.dumps(content).encode()
+
+
+def _encoded(name: str, data: bytes, identifier: str | None = None) -> bytes:
+    """Return one event; ``data`` is one line, as JSON without indentation always is."""
+    head = "" if identifier is None else f"id: {identifier}\n"
+    return f"{head}event: {name}\ndata: ".encode() + data + b"\n\n"

@@ -1,0 +1,40 @@
+"""Which language a person reads: as chosen by the switch, or as the browser says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.language import DEFAULT, LANGUAGES
+from service.web.negotiation import weights
+
+QUERY = "lang"
+COOKIE = "vacpack_lang"
+COOKIE_SECONDS = 365 * 24 * 3600
+VARY = "Accept-Language, Cookie"
+
+
+def language_of(request: Request) -> str:
+    """Return a tag of ``LANGUAGES``: from ``?lang=``, else the cookie, else ``Accept-Language``, else the default."""
+    for asked in (request.query_params.get(QUERY), request.cookies.get(COOKIE)):
+        if asked is not None and asked in LANGUAGES:
+            return asked
+    return next(_matching(request.headers.get("accept-language", "")), DEFAULT)
+
+
+def keep_choice(request: Request, response: Response) -> None:
+    """Let the browser remember what the switch was set to."""
+    asked = request.query_params.get(QUERY)
+    if asked is not None and asked in LANGUAGES:
+        response.set_cookie(COOKIE, asked, max_age=COOKIE_SECONDS, samesite="lax", httponly=True)
+
+
+def _matching(header: str) -> Iterator[str]:
+    """Yield our languages in the order the browser likes them (RFC 4647, 3.4); every Chinese is answered with ours."""
+    liked = sorted(weights(header).items(), key=lambda item: -item[1])
+    for tag, weight in liked:
+        primary = tag.partition("-")[0]
+        if weight > 0:
+            yield from (ours for ours in LANGUAGES if ours.lower().partition("-")[0] == primary)

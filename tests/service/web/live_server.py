@@ -1,0 +1,64 @@
+"""A service in this process behind real sockets: for what lasts, and for what a client does to its connection."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from service.app import create_app
+from service.http_protocol import limited_protocol
+from service.settings import Settings
+from service.web.parts import Parts
+from service.wiring import Service
+
+SERVER_GRACE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """Where it listens and what it works with."""
+
+    address: tuple[str, int]
+    parts: Parts
+
+
+@contextmanager
+def live_server(settings: Settings) -> Iterator[LiveServer]:
+    """Serve from a thread until the block ends."""
+    service = Service(settings)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    @asynccontextmanager
+    async def life() -> AsyncIterator[None]:
+        loops.append(asyncio.get_running_loop())
+        await service.start()
+        yield
+        await service.stop()
+
+    config = uvicorn.Config(
+        create_app(service.parts, life),
+        port=0,
+        http=limited_protocol(15),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        timeout_graceful_shutdown=SERVER_GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield LiveServer(server.servers[0].sockets[0].getsockname()[:2], service.parts)
+    finally:
+        loops[0].call_soon_threadsafe(service.begin_stop)
+        server.should_exit = True
+        thread.join()
