@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ COMMANDS = {
     "work": ("--data-dir", "SIGTERM"),
     "migrate": ("--data-dir", "--revision"),
     "sweep": ("--data-dir", "rescue"),
+    "audit": ("--data-dir", "--action", "--job", "--limit", "--cursor", "--json"),
     "settings": ("--data-dir", "--json", "secrets"),
 }
 
@@ -36,6 +40,27 @@ def vacpack(folder: Path, *arguments: str, **settings: str) -> subprocess.Comple
         check=False,
         timeout=60,
     )
+
+
+def test_audit_makes_and_migrates_nothing(tmp_path: Path) -> None:
+    done = vacpack(tmp_path, "audit", "--data-dir", "there")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "error: there is no database of this version at" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+    assert vacpack(tmp_path, "migrate", "--data-dir", "there").returncode == 0
+    assert vacpack(tmp_path, "audit", "--data-dir", "there").returncode == 0
+    assert vacpack(tmp_path, "migrate", "--data-dir", "there", "--revision", "2026_11_22_initial").returncode == 0
+    assert vacpack(tmp_path, "audit", "--data-dir", "there").returncode == 1
+    with closing(sqlite3.connect(tmp_path / "there" / "vacpack.db")) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("2026_11_22_initial",)]
+
+
+def test_audit_refuses_what_is_no_job_s_id(tmp_path: Path) -> None:
+    done = vacpack(tmp_path, "audit", "--job", "foo")
+
+    assert done.returncode == 2
+    assert "--job" in done.stderr
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -93,12 +118,12 @@ def test_secrets_are_hidden(tmp_path: Path, form: tuple[str, ...]) -> None:
 
 
 def test_an_unknown_name_is_warned_about_with_the_nearest(tmp_path: Path) -> None:
-    done = vacpack(tmp_path, "settings", MAX_UPLOAD_BYTE="5", SERVICE_HOST="10.0.0.1")
+    done = vacpack(tmp_path, "settings", MAX_UPLOAD_BYTE="5", HOSTS="10.0.0.1")
 
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
+        "warning: VACPACK_HOSTS is not a setting; did you mean VACPACK_HOST?",
         "warning: VACPACK_MAX_UPLOAD_BYTE is not a setting; did you mean VACPACK_MAX_UPLOAD_BYTES?",
-        "warning: VACPACK_SERVICE_HOST is not a setting; did you mean VACPACK_HOST?",
     ]
 
 
@@ -165,6 +190,17 @@ def test_an_operator_s_mistake_is_one_line_and_exit_1(tmp_path: Path, arguments:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {reason.format(folder=tmp_path)}\n"
+
+
+def test_an_address_that_is_taken_is_one_line_and_nothing_is_begun(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = vacpack(tmp_path, "serve", "--port", str(port), "--data-dir", "data")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    reason = f"127.0.0.1:{port} cannot be listened on (Address already in use); choose another with --host and --port"
+    assert done.stderr == f"error: {reason}\n"
+    assert not (tmp_path / "data" / "vacpack.db").exists()
 
 
 def test_a_command_that_does_not_exist_is_exit_2(tmp_path: Path) -> None:

@@ -191,6 +191,8 @@ def test_broken_chunking_is_a_bad_request(narrow: ServiceProcess, door: tuple[st
         ("/uploads/f?format=rar", {}, 422, "bad_option"),
         ("/uploads/f?levl=fast", {}, 422, "unknown_option"),
         ("/uploads/f?expires=31d", {}, 422, "bad_option"),
+        ("/uploads/f?notify_email=ann@mail.example", {}, 422, "option_not_offered"),
+        ("/uploads/f?callback_url=https://a.example", {}, 422, "option_not_offered"),
         ("/uploads/f", {"Content_Encoding": "gzip"}, 415, "content_encoding"),
         ("/uploads/f", {"Content_Type": "application/x-www-form-urlencoded"}, 415, "urlencoded"),
         ("/uploads/f", {"Repr_Digest": "sha-256=:AAAA:"}, 400, "bad_digest"),

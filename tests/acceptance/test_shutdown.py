@@ -19,7 +19,7 @@ GRACE_SECONDS = 5.0
 EXIT_SECONDS = GRACE_SECONDS + 1
 """The grace, and what the interpreter needs to end."""
 
-SLOW = text(10_000_000)
+SLOW = text(20_000_000)
 """Takes xz at its best level more than two seconds, the least grace here."""
 
 
@@ -135,7 +135,7 @@ def test_a_new_upload_on_an_open_connection_is_sent_elsewhere(start_service: Sta
 
 
 def test_a_running_job_is_given_back_and_done_after_the_restart(start_service: StartService) -> None:
-    service = start_service(shutdown_grace_seconds=2)
+    service = start_service(shutdown_grace_seconds=1)
     job = upload(service.url, SLOW, options="format=xz&level=small")
     running(service.url, job["id"])
 

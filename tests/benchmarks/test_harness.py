@@ -3,12 +3,15 @@
 import gzip
 import socket
 import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks import client
+from benchmarks import client, listen
+from benchmarks.full_table import changes
+from benchmarks.listen import listening
 from benchmarks.load import Order, message_end
 from benchmarks.plan import QUICK, Context, log_text
 from benchmarks.report import Row, Table, at_least, at_most, document
@@ -100,6 +103,25 @@ def test_the_load_generator_tells_other_answers_apart(lean_peer: Server) -> None
 )
 def test_a_message_ends_where_its_content_length_says(received: bytes, end: int) -> None:
     assert message_end(received) == end
+
+
+def test_listeners_hold_their_streams_and_tell_when_each_event_came(tmp_path: Path) -> None:
+    with running("vacpack", tmp_path, {"VACPACK_EMBEDDED_WORKER": "false"}) as server:
+        client.submit(server, CONTENT)
+        job_id, change = changes(tmp_path / "vacpack.db")
+        with listening(listen.Order(server.port, [f"/jobs/{job_id}/events"] * 3)) as listeners:
+            opened = time.perf_counter()
+
+        assert {name: len(moments) for name, moments in listeners.tally.arrivals.items()} == {"2": 3}
+        assert max(listeners.tally.arrivals["2"]) <= opened
+        assert change() == "3"
+
+
+def test_listeners_that_are_refused_are_an_error(lean_peer: Server) -> None:
+    order = listen.Order(lean_peer.port, ["/jobs/none/events"] * 2)
+
+    with pytest.raises(RuntimeError, match="2 of 2 streams broke"), listening(order):
+        pass
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
