@@ -7,6 +7,7 @@ the absolute numbers: client and server share the cores.
     peer            the tutorial's way: what vacpack is compared with; lean_peer is the same without its ORM
     server          starts and ends either server; process_tree reads its CPU time and memory
     load, client    send uploads and polls; load is a process of its own, sink shows how fast it is
+    listen          holds event streams open, and tells when each event came; also a process of its own
     full_table      fills the job table as years of use would
     rounds          interleaves both sides and takes medians; report writes the tables
     cases/          one module per case

@@ -6,8 +6,8 @@ import sqlite3
 import statistics
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,23 @@ def commits(database_path: Path) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
+
+
+def changes(database_path: Path) -> tuple[str, Callable[[], str]]:
+    """Claim the next job; return its id, and a function that commits progress of it and returns its event's id."""
+    database = Database(sqlite_url(database_path))
+    with database.transaction() as connection:
+        claimed = claim(connection, WORKER_ID, lease_milliseconds=LEASE_MILLISECONDS, is_idle=True)
+    database.close()
+    assert claimed is not None
+    statement = "UPDATE jobs SET version = version + 1 WHERE id = ? RETURNING version"
+
+    def change() -> str:
+        with closing(sqlite3.connect(database_path, timeout=10, isolation_level=None)) as connection:
+            [(version,)] = connection.execute(statement, (claimed.id,)).fetchall()
+        return str(version)
+
+    return claimed.id, change
 
 
 def claim_milliseconds(database_path: Path, *, count: int, series: int) -> float:

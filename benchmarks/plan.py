@@ -26,6 +26,8 @@ class Plan:
     poll_count: int
     work_bytes: int
     rows: int
+    listeners: int
+    listen_seconds: float
 
 
 # Uploads get five rounds: their throughput drifts most. work_bytes keeps two `small` jobs (2 to 4 MB/s on one core)
@@ -41,6 +43,8 @@ FULL = Plan(
     poll_count=300,
     work_bytes=256 * MIB,
     rows=1_000_000,
+    listeners=1000,
+    listen_seconds=20.0,
 )
 QUICK = Plan(
     upload_rounds=1,
@@ -53,6 +57,8 @@ QUICK = Plan(
     poll_count=100,
     work_bytes=128 * MIB,
     rows=50_000,
+    listeners=200,
+    listen_seconds=3.0,
 )
 
 

@@ -40,6 +40,11 @@ def cpu_seconds(root: int) -> float:
     return ticks / TICKS_PER_SECOND
 
 
+def own_cpu_seconds(pid: int) -> float:
+    """Return user and system time of one process alone."""
+    return sum(int(value) for value in _fields(pid)[11:13]) / TICKS_PER_SECOND
+
+
 def _memory_bytes(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):

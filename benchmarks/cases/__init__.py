@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.cases import large, parallel, pipeline, poller, scale, small, status
+from benchmarks.cases import audit, events, large, parallel, pipeline, poller, scale, small, status, tabs
 from benchmarks.plan import Context
 from benchmarks.report import Table
 
@@ -13,5 +13,8 @@ CASES: dict[str, Callable[[Context], Table]] = {
     "pipeline": pipeline.run,
     "status": status.run,
     "poller": poller.run,
+    "events": events.run,
+    "audit": audit.run,
     "scale": scale.run,
+    "tabs": tabs.run,
 }
