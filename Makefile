@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench docs lock clean
+.PHONY: help setup run test coverage check bench docs screenshots lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,10 @@ run: $(VENV)/run.stamp ## Install what serving needs and serve on http://127.0.0
 setup: $(VENV)/dev.stamp ## Install everything development needs into .venv
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+coverage: setup ## Run the tests and tell which lines and branches they reach; every process is slower for it
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
 check: setup ## Formatting, lint, types, import rules: what CI checks before the tests
 	$(BIN)/ruff format --check .
@@ -32,6 +35,9 @@ bench: setup ## Measure against the tutorial's way in one run; writes docs/bench
 
 docs: setup ## Rewrite the parts of the documents that are made from the code
 	$(BIN)/python -m tests.write_docs
+
+screenshots: setup ## Take the README's pictures of the pages again (needs Chromium and a Chinese font)
+	$(BIN)/python -m tests.browser.take_screenshots
 
 lock: ## Resolve the newest releases into requirements/*.lock (needs uv)
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
