@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from tests.acceptance.conftest import service, start_service
 from tests.acceptance.service_process import ServiceProcess
 from tests.browser.every_state import NAMES, EveryState, every_state
+from tests.conftest import Witness
 from tests.parts import missing
 
 __all__ = ["service", "start_service"]
@@ -56,7 +58,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryState]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, service: ServiceProcess) -> Iterator[OpenPage]:
+def open_page(browser: Browser, service: ServiceProcess, request: pytest.FixtureRequest) -> Iterator[OpenPage]:
     """Open a page of the service in a context of its own; keywords are Playwright's for the context."""
     contexts: list[BrowserContext] = []
     faults: list[str] = []
@@ -66,6 +68,7 @@ def open_page(browser: Browser, service: ServiceProcess) -> Iterator[OpenPage]:
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         page = context.new_page()
+        watch(page, Witness(request.node, "what the page asked for"))
         page.on("pageerror", lambda error: faults.append(f"uncaught: {error}"))
         page.on("console", lambda message: faults.extend(fault_of(message)))
         page.goto(path)
@@ -81,6 +84,18 @@ def open_page(browser: Browser, service: ServiceProcess) -> Iterator[OpenPage]:
 def page(open_page: OpenPage) -> Page:
     """The upload page, in English, with a script."""
     return open_page()
+
+
+def watch(page: Page, witness: Witness) -> None:
+    """Note what a page asks for, what it is answered, and where it goes."""
+
+    def note(what: str) -> None:
+        witness.lines.append(f"{time.strftime('%H:%M:%S')} {what}")
+
+    page.on("request", lambda asked: note(f"{asked.method} {asked.url}"))
+    page.on("response", lambda answer: note(f"{answer.status} {answer.url}"))
+    page.on("requestfailed", lambda asked: note(f"failed {asked.url}: {asked.failure}"))
+    page.on("console", lambda message: note(f"{message.type}: {message.text}"))
 
 
 def fault_of(message: ConsoleMessage) -> list[str]:

@@ -153,6 +153,7 @@ def disguised(open_page: OpenPage) -> tuple[Callable[..., Page], set[str]]:
             re.compile(r"/(jobs/[a-z2-7]{26})?$"),
             lambda route: disguise(route) if is_page(route) else route.continue_(),
         )
+        page.route("**/jobs?ids=*&wait=*", lambda route: route.abort())  # What is said of a lost network, too.
         page.goto(path)
         return page
 
@@ -175,18 +176,18 @@ def test_all_that_the_script_says_comes_from_the_catalogue(
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
     page.locator("#archive").check()
-    page.route("**/jobs?ids=*", lambda route: route.abort())
     row(page, "succeeded.log").locator("[data-act=copy_link]").click()
     row(page, "succeeded.log").locator("[data-act=delete]").click()
     page.route("**/jobs/*/cancel", lambda route: route.abort())
     row(page, "queued.log").locator("[data-act=cancel]").click()
     expect(row(page, "queued.log").locator(".why")).to_be_visible()
+    expect(page.locator("#trouble")).to_have_text(pseudo(words("en").catalogue["script.follow_lost"]))
 
     said = said_by_script(page, said_by_server) + asked
 
     assert foreign(said) == []
     everything = " ".join(said)
-    for key in ("state.uploading", "state.cancelled", "act.cancel", "advice.storage_full", "script.follow_lost"):
+    for key in ("state.uploading", "state.cancelled", "act.cancel", "advice.storage_full"):
         assert pseudo(words("en")(key)) in everything, key
     assert asked == [pseudo(words("en").catalogue["act.delete.sure"]).format(name="succeeded.log")]
 

@@ -1,0 +1,33 @@
+"""For all tests: what a failed one leaves to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from tests.acceptance.service_process import ServiceProcess
+
+LONGEST_TEXT = 20_000
+WITNESSES = pytest.StashKey[list["Witness"]]()
+
+
+class Witness:
+    """What a test did, line by line; shown if it fails."""
+
+    def __init__(self, item: pytest.Item, name: str) -> None:
+        """Belongs to one test from here on."""
+        self.name = name
+        self.lines: list[str] = []
+        item.stash.setdefault(WITNESSES, []).append(self)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        services = [found for found in getattr(item, "funcargs", {}).values() if isinstance(found, ServiceProcess)]
+        report.sections += [("what the service said", service.log()[-LONGEST_TEXT:]) for service in services]
+        witnesses = item.stash.get(WITNESSES, [])
+        report.sections += [(witness.name, "\n".join(witness.lines)[-LONGEST_TEXT:]) for witness in witnesses]
+    return report
