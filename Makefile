@@ -19,10 +19,10 @@ run: $(VENV)/run.stamp ## Install what serving needs and serve on http://127.0.0
 setup: $(VENV)/dev.stamp ## Install everything development needs into .venv
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 coverage: setup ## Run the tests and tell which lines and branches they reach; every process is slower for it
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
 
 check: setup ## Formatting, lint, types, import rules: what CI checks before the tests
 	$(BIN)/ruff format --check .
