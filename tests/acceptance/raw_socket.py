@@ -26,6 +26,16 @@ def connected(service: ServiceProcess) -> Iterator[socket.socket]:
         yield connection
 
 
+def is_listening(service: ServiceProcess) -> bool:
+    """Return whether new connections are taken."""
+    try:
+        with connected(service):
+            return True
+    except (ConnectionRefusedError, ConnectionResetError):
+        # Reset: it had come to the listening socket, and nobody had taken it when that was closed.
+        return False
+
+
 def head(line: str, *headers: str) -> bytes:
     """Return a request's head: its first line without the version, and headers besides Host."""
     return "\r\n".join([f"{line} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()

@@ -19,7 +19,7 @@ import pytest
 from tests.acceptance.asking import ask, succeeded, upload
 from tests.acceptance.conftest import StartService
 from tests.acceptance.patience import PATIENCE_SECONDS, until
-from tests.acceptance.raw_socket import connected, head
+from tests.acceptance.raw_socket import connected, head, is_listening
 from tests.acceptance.service_process import VACPACK, ServiceProcess, environment
 
 BURST = 1000
@@ -91,14 +91,6 @@ def test_what_could_not_be_written_for_a_lock_is_written_before_it_ends(start_se
 
     assert service.wait() == 0
     assert searched_for(service) == list(range(BURST))
-
-
-def is_listening(service: ServiceProcess) -> bool:
-    try:
-        socket.create_connection(service.address, timeout=PATIENCE_SECONDS).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def lines(service: ServiceProcess, name: str = "audit.jsonl") -> list[dict[str, Any]]:
