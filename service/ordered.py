@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar
@@ -17,7 +17,7 @@ GLANCE_SECONDS = 0.25
 
 def ordered_map(
     function: Callable[[Item], Outcome], items: Iterable[Item], *, threads: int, stop: Event | None = None
-) -> Iterator[Outcome | None]:
+) -> Generator[Outcome | None]:
     """Yield ``function(item)`` for every item, in order, computed by ``threads`` threads.
 
     Yields None every ``GLANCE_SECONDS`` while the next result is not ready, so that the caller can look up. At most

@@ -97,7 +97,7 @@ def run(context: Context) -> Table:
         target.unlink()
     note = f"One worker thread on {len(content) >> 20} MiB of log lines, all cores for the codec. The base reads and"
     note += " writes with nothing but the library: no digest, no fsync."
-    return Table("The worker's pipeline", note, rows, context.plan.rounds, base="bare library")
+    return Table("The worker's pipeline", note, rows, context.plan.upload_rounds, base="bare library")
 
 
 def _compare(
@@ -107,7 +107,7 @@ def _compare(
         "bare": lambda: _bare(plain, target, kind, level),
         "pipeline": lambda: _pipeline(store, source, kind, level),
     }
-    results = interleave(variants, context.plan.rounds)
+    results = interleave(variants, context.plan.upload_rounds)
     size = source.size_bytes / 1e6
 
     def rate(variant: str, figure: str) -> str:
