@@ -12,6 +12,7 @@ import zstandard
 from benchmarks.plan import Context, log_text
 from benchmarks.report import Row, Table, at_least
 from benchmarks.rounds import Sample, interleave
+from service.allocator import keep_freed_memory
 from service.archive import ARCHIVES
 from service.codec import CODECS, Format, Level
 from service.work.attempt import Attempt
@@ -60,6 +61,7 @@ def _chunked(chunker: Any, path: Path) -> Iterator[bytes]:
 
 
 def _bare(path: Path, target: Path, kind: Format, level: Level) -> Sample:
+    os.sync()  # What the other side left to be written must not be waited for here.
     began = time.perf_counter()
     with target.open("wb", buffering=0) as result:
         for piece in _library(path, kind, level, os.cpu_count() or 1):
@@ -70,6 +72,7 @@ def _bare(path: Path, target: Path, kind: Format, level: Level) -> Sample:
 def _pipeline(store: LocalFiles, source: ClaimedSource, kind: Format, level: Level) -> Sample:
     job = ClaimedJob(1, random_id(), 1, random_id(), 1, "log", kind, level, source.size_bytes, False, (source,))
     attempt = TimedAttempt(source.size_bytes, threads=os.cpu_count() or 1)
+    os.sync()
     began = time.perf_counter()
     made = make_result(Tools(store, CODECS, ARCHIVES), job, attempt)
     ended = time.perf_counter()
@@ -86,6 +89,7 @@ def _stored(store: LocalFiles, content: bytes) -> ClaimedSource:
 
 
 def run(context: Context) -> Table:
+    keep_freed_memory()  # As a worker does at its start; the base has it, too.
     folder = context.fresh_folder("pipeline")
     store = LocalFiles(folder)
     content = log_text(context.plan.work_bytes)

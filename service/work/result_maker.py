@@ -15,7 +15,7 @@ from service.codec import Chunk, Codec, Format, Level
 from service.probe import is_incompressible, probe
 from service.work.attempt import Attempt
 from service.work.result_proof import ExpectedMember, prove_archive, prove_file
-from service.work.result_writer import WrittenFile, write_result
+from service.work.result_writer import write_result
 from service.work.source_reader import SourceReader, open_source
 from storage.file_store import FileStore, Key, result_key
 from storage.job_attempts import ClaimedJob, ClaimedSource, StoredResult
@@ -58,8 +58,8 @@ def make_result(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
         return _make_archive(tools, job, attempt)
     if job.format == AUTO:
         return _make_smallest(tools, job, attempt)
-    written, reader = _compress(tools, job, attempt, Format(job.format))
-    return _prove(tools, job, attempt, Format(job.format), written, reader.sha256)
+    size_bytes, reader = _compress(tools, job, attempt, Format(job.format))
+    return _prove(tools, job, attempt, Format(job.format), size_bytes, reader.sha256)
 
 
 def _make_smallest(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
@@ -71,11 +71,11 @@ def _make_smallest(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
         for _ in reader:
             pass
         return _keep(source, job.name, reader.sha256)
-    written, reader = _compress(tools, job, attempt, Format.ZSTD)
-    if written.size_bytes >= source.size_bytes:
+    size_bytes, reader = _compress(tools, job, attempt, Format.ZSTD)
+    if size_bytes >= source.size_bytes:
         tools.store.delete([result_key(job.id, job.epoch)])
         return _keep(source, job.name, reader.sha256)
-    return _prove(tools, job, attempt, Format.ZSTD, written, reader.sha256)
+    return _prove(tools, job, attempt, Format.ZSTD, size_bytes, reader.sha256)
 
 
 def _is_incompressible(store: FileStore, source: ClaimedSource) -> bool:
@@ -102,7 +102,7 @@ def _keep(source: ClaimedSource, name: str, sha256: str) -> Made:
     return Made(result, (sha256,))
 
 
-def _compress(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format) -> tuple[WrittenFile, SourceReader]:
+def _compress(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format) -> tuple[int, SourceReader]:
     source = job.sources[0]
     reader = SourceReader(tools.store, source, attempt)
 
@@ -117,25 +117,28 @@ def _compress(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format) -
     return write_result(tools.store, result_key(job.id, job.epoch), chunks()), reader
 
 
-def _prove(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format, written: WrittenFile, sha256: str) -> Made:
+def _prove(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format, size_bytes: int, sha256: str) -> Made:
     codec, key = tools.codecs[target], result_key(job.id, job.epoch)
     attempt.enter("verifying")
     with tools.store.open(key) as file:
-        prove_file(file, codec, sha256, attempt)
+        stored_sha256 = prove_file(file, codec, sha256, attempt)
     is_coded = codec.is_single_member(job.size_bytes, Level(job.level))
-    result = _stored(key, job.name + codec.suffix, codec, written, coding=codec.coding if is_coded else None)
+    coding = codec.coding if is_coded else None
+    result = _stored(key, job.name + codec.suffix, codec, size_bytes, stored_sha256, coding=coding)
     return Made(result, (sha256,))
 
 
-def _stored(key: Key, name: str, kind: Codec | Archive, written: WrittenFile, *, coding: str | None) -> StoredResult:
+def _stored(
+    key: Key, name: str, kind: Codec | Archive, size_bytes: int, sha256: str, *, coding: str | None
+) -> StoredResult:
     return StoredResult(
         key=key,
         name=name,
         format=kind.format,
         media_type=kind.media_type,
         coding=coding,
-        size_bytes=written.size_bytes,
-        sha256=written.sha256,
+        size_bytes=size_bytes,
+        sha256=sha256,
         stored_as_is=False,
     )
 
@@ -149,13 +152,13 @@ def _make_archive(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
         Member(name, source.size_bytes, reader.__iter__)
         for name, source, reader in zip(names, job.sources, readers, strict=True)
     ]
-    written = write_result(tools.store, key, _packed(archive, job, members, attempt))
+    size_bytes = write_result(tools.store, key, _packed(archive, job, members, attempt))
     digests = tuple(reader.sha256 for reader in readers)
     attempt.enter("verifying")
     with tools.store.open(key) as file:
-        prove_archive(file, archive, list(map(ExpectedMember, names, digests)), attempt)
+        stored_sha256 = prove_archive(file, archive, list(map(ExpectedMember, names, digests)), attempt)
     name = job.name if job.name.lower().endswith(archive.suffix) else job.name + archive.suffix
-    return Made(_stored(key, name, archive, written, coding=None), digests)
+    return Made(_stored(key, name, archive, size_bytes, stored_sha256, coding=None), digests)
 
 
 def _packed(archive: Archive, job: ClaimedJob, members: list[Member], attempt: Attempt) -> Generator[Chunk]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -25,24 +25,26 @@ class ExpectedMember:
     sha256: str
 
 
-def prove_file(file: BinaryIO, codec: Codec, sha256: str, attempt: Attempt) -> None:
-    """Decompress a stored result from its start and compare.
+def prove_file(file: BinaryIO, codec: Codec, sha256: str, attempt: Attempt) -> str:
+    """Decompress a stored result from its start and compare; return the SHA-256 of the stored bytes as they were read.
 
     Raises:
         AttemptFailed: ``verify_failed``.
         AttemptStopped: as ``Attempt.check``.
         OSError: the file cannot be read.
     """
+    stored = hashlib.sha256()
     try:
-        found = _digest(codec.decompress(_read(file)), attempt)
+        found = _digest(codec.decompress(_read(file, stored.update)), attempt)
     except CodecError as error:
         raise _unproven("The result cannot be decompressed.") from error
     if found != sha256:
         raise _unproven("The result decompresses to something else.")
+    return stored.hexdigest()
 
 
-def prove_archive(file: BinaryIO, archive: Archive, members: Sequence[ExpectedMember], attempt: Attempt) -> None:
-    """Unpack a stored archive and compare every member's name and bytes, in order. Raises as ``prove_file``."""
+def prove_archive(file: BinaryIO, archive: Archive, members: Sequence[ExpectedMember], attempt: Attempt) -> str:
+    """Unpack a stored archive and compare every member's name and bytes, in order; else as ``prove_file``."""
     try:
         for expected, unpacked in zip_longest(members, archive.unpack(file)):
             if expected is None or unpacked is None:
@@ -52,6 +54,12 @@ def prove_archive(file: BinaryIO, archive: Archive, members: Sequence[ExpectedMe
                 raise _unproven("A file in the archive is not what was sent.")
     except CodecError as error:
         raise _unproven("The archive cannot be unpacked.") from error
+    # Unpacking reads it in no order, and some of it twice.
+    file.seek(0)
+    stored = hashlib.sha256()
+    for _ in _read(file, stored.update):
+        attempt.check()
+    return stored.hexdigest()
 
 
 def _digest(chunks: Iterable[bytes], attempt: Attempt) -> str:
@@ -71,8 +79,9 @@ def _digest(chunks: Iterable[bytes], attempt: Attempt) -> str:
     return digest.hexdigest()
 
 
-def _read(file: BinaryIO) -> Iterator[bytes]:
+def _read(file: BinaryIO, seen: Callable[[bytes], object]) -> Iterator[bytes]:
     while chunk := file.read(READ_BYTES):
+        seen(chunk)
         yield chunk
 
 
