@@ -182,6 +182,7 @@ def test_a_job_page_is_managed_by_keyboard(open_page: OpenPage, states: EverySta
     page = open_page()
     page.on("dialog", lambda dialog: dialog.accept())
     choose_by_keyboard(page, a_file(tmp_path, "keys.log"))
+    expect(row(page, "keys.log", "queued")).to_be_visible()
     tab_to(page, "keys.log")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="keys.log")).to_be_visible()
