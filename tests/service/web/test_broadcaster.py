@@ -321,7 +321,7 @@ def test_its_task_ends_when_nobody_listens_and_begins_again(
 def test_draining_ends_all_streams_and_whoever_comes_after_at_once(
     play: Callable[[Story], None], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broadcaster, "LAST_SECONDS", 0.05)
+    monkeypatch.setattr(broadcaster, "LAST_SECONDS", 2.0)
     job = running(database)
 
     async def story(stage: Stage) -> None:
