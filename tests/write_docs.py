@@ -145,7 +145,7 @@ def make_targets() -> str:
 
 
 def rooms() -> str:
-    return "\n\n".join(f"**`{room}/`**\n\n{table(('File', 'What it does'), _modules(ROOT / room))}" for room in ROOMS)
+    return "\n\n".join(f"**`{room}`**\n\n{table(('File', 'What it does'), _modules(ROOT / room))}" for room in ROOMS)
 
 
 def _modules(folder: Path) -> Iterator[tuple[str, str]]:
