@@ -4,8 +4,8 @@ PORT ?= 8000
 DATA_DIR ?= ./data
 VENV := .venv
 BIN := $(VENV)/bin
-# A pip configuration of the machine must not decide where the locked packages come from or warn about it.
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# What a lock names is installed as it is, whatever the machine's pip is set to.
+INSTALL := $(BIN)/python requirements/install.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test coverage check bench docs screenshots lock clean
@@ -48,18 +48,16 @@ lock: ## Resolve the newest releases into requirements/*.lock (needs uv)
 clean: ## Remove .venv and caches; never the data folder
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 
+# A failed attempt leaves nothing that the next would take for an environment.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vacpack needs Python 3.11 or newer: make PYTHON=python3.12 …")'
-	@$(PYTHON) -m venv $(VENV)
+	@echo 'Making $(VENV) …'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/run.stamp: requirements/run.lock pyproject.toml | $(VENV)/bin/python
-	@echo 'Installing vacpack into $(VENV) …'
-	@$(PIP) install --require-hashes -r requirements/run.lock
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(INSTALL) requirements/run.lock .
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.lock pyproject.toml | $(VENV)/bin/python
-	@echo 'Installing vacpack and its development tools into $(VENV) …'
-	@$(PIP) install --require-hashes -r requirements/dev.lock
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(INSTALL) requirements/dev.lock .
 	@touch $@ $(VENV)/run.stamp
