@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -69,7 +70,7 @@ def test_a_change_is_committed_when_its_wait_ends(writer: GroupWriter, database:
     seq = asyncio.run(writer.run(making("a" * 26)))
 
     # Seen by a connection that shares nothing with the writer's.
-    with sqlite3.connect(str(database.url.database)) as connection:
+    with closing(sqlite3.connect(str(database.url.database))) as connection, connection:
         assert connection.execute("SELECT seq FROM jobs WHERE id = ?", ("a" * 26,)).fetchone() == (seq,)
     connection.close()
 

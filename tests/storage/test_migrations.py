@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ BOOKKEEPING = {"alembic_version", "sqlite_sequence"}
 
 def master(path: Path) -> dict[str, str]:
     """Return every table and index as it was created."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     connection.close()
     return {name: sql for name, sql in rows if name not in BOOKKEEPING}
@@ -52,7 +53,7 @@ def parts(sql: str) -> list[str]:
 
 
 def revision(path: Path) -> list[tuple[str]]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         rows: list[tuple[str]] = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     connection.close()
     return rows
@@ -120,7 +121,7 @@ def test_going_down_with_jobs_in_the_table_leaves_no_row_without_its_parent(
     database.close()
     migrate(sqlite_url(database_path), "base")
 
-    with sqlite3.connect(database_path) as connection:
+    with closing(sqlite3.connect(database_path)) as connection, connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
@@ -128,7 +129,7 @@ def test_going_down_with_jobs_in_the_table_leaves_no_row_without_its_parent(
 
 
 def test_rows_without_their_parent_are_reported(database_path: Path) -> None:
-    with sqlite3.connect(database_path) as connection:
+    with closing(sqlite3.connect(database_path)) as connection, connection:
         connection.execute("INSERT INTO sources(job_seq, position, name, size_bytes) VALUES (99, 0, 'a', 1)")
     connection.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -102,7 +103,7 @@ def test_without_a_worker_it_is_not_ready(app: InProcess) -> None:
 
 def test_a_worker_that_has_been_silent_does_not_count(app: InProcess) -> None:
     register(app)
-    with sqlite3.connect(str(app.parts.database.url.database)) as connection:
+    with closing(sqlite3.connect(str(app.parts.database.url.database))) as connection, connection:
         connection.execute("UPDATE workers SET heartbeat_at = heartbeat_at - 16000")
     connection.close()
 

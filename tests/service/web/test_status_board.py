@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_commit_of_another_process_is_seen_at_once(board: StatusBoard, databas
     assert status_of(board, job_id) == "running"
 
     # A connection that shares nothing with the engine's, as another process' would.
-    with sqlite3.connect(str(database.url.database)) as connection:
+    with closing(sqlite3.connect(str(database.url.database))) as connection, connection:
         connection.execute("UPDATE jobs SET bytes_done = 77, version = version + 1 WHERE id = ?", (job_id,))
     connection.close()
 
