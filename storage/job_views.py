@@ -16,7 +16,7 @@ from sqlalchemy import (
     literal_column,
     select,
     tuple_,
-    union,
+    union_all,
 )
 from sqlalchemy.dialects import sqlite
 
@@ -145,7 +145,7 @@ def unnamed(connection: Connection, files: Sequence[StoredFile]) -> list[Key]:
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         some = keys[start : start + _KEYS_AT_ONCE]
         makers = [attempt[0] for key in some if (attempt := attempt_of(key))]
-        named = union(
+        named = union_all(
             select(sources.c.key).where(sources.c.key.in_(some)),
             select(jobs.c.result_key).where(jobs.c.id.in_(makers)),
         )
