@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from storage.errors import StorageError
@@ -38,6 +38,13 @@ class Received:
     """Lower-case hex, where it was asked for."""
     chunks: Sequence[Chunk] | None = None
     """Of a small file that is still to be stored, with its row; None: it is durable."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Other digests that were asked for, in hex, by hashlib's name."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """All digests that were asked for."""
+        return self.others if self.sha256 is None else {**self.others, "sha256": self.sha256}
 
     @property
     def unstored(self) -> list[NewFile]:
@@ -52,9 +59,12 @@ class Sink:
         self._store = store
         self._threads = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="sink")
 
-    def begin(self, *, wants_digest: bool) -> Incoming:
-        """Return a file to be fed. Nothing is created before there is something to write."""
-        return Incoming(self, wants_digest=wants_digest)
+    def begin(self, *, wants_digest: bool, others: Iterable[str] = ()) -> Incoming:
+        """Return a file to be fed. Nothing is created before there is something to write.
+
+        ``wants_digest`` asks for the SHA-256, ``others`` for digests of these names of hashlib's.
+        """
+        return Incoming(self, wants_digest=wants_digest, others=others)
 
     async def discard(self, received: list[Received]) -> None:
         """Remove files that will belong to no job."""
@@ -92,10 +102,11 @@ class Incoming:
     A task may be cancelled while it waits for a thread; the thread goes on, so ``abort`` waits for it too.
     """
 
-    def __init__(self, sink: Sink, *, wants_digest: bool) -> None:
+    def __init__(self, sink: Sink, *, wants_digest: bool, others: Iterable[str] = ()) -> None:
         self.size_bytes = 0
         self._sink = sink
         self._digest = hashlib.sha256() if wants_digest else None
+        self._others = {name: hashlib.new(name, usedforsecurity=False) for name in others}
         self._part: PartFile | None = None
         self._is_committed = False
         self._gathered: list[Chunk] = []
@@ -137,13 +148,19 @@ class Incoming:
         """Return a small file as it is in memory, to be stored with its row; None if it is not so small."""
         if self._part is not None or self._writing is not None or self.size_bytes > SMALL_BYTES:
             return None
-        if self._digest is not None:
-            for chunk in self._gathered:
-                self._digest.update(chunk)
-        return Received(new_source_key(), self.size_bytes, self._hexdigest(), self._gathered)
+        self._look_at(self._gathered)
+        return self._received(new_source_key(), self._gathered)
 
-    def _hexdigest(self) -> str | None:
-        return None if self._digest is None else self._digest.hexdigest()
+    def _look_at(self, chunks: Sequence[Chunk]) -> None:
+        hashes = [*self._others.values(), *([] if self._digest is None else [self._digest])]
+        for digest in hashes:
+            for chunk in chunks:
+                digest.update(chunk)
+
+    def _received(self, key: Key, chunks: Sequence[Chunk] | None = None) -> Received:
+        sha256 = None if self._digest is None else self._digest.hexdigest()
+        others = {name: digest.hexdigest() for name, digest in self._others.items()}
+        return Received(key, self.size_bytes, sha256, chunks, others)
 
     async def abort(self) -> None:
         """Remove whatever there is of it, durable or not. Never raises; does nothing after ``finish`` returned."""
@@ -171,13 +188,11 @@ class Incoming:
             self._part = self._sink.create()
         if chunks:
             self._part.write(chunks)
-        if self._digest is not None:
-            for chunk in chunks:
-                self._digest.update(chunk)
+        self._look_at(chunks)
 
     def _write_and_commit(self, chunks: list[Chunk]) -> Received:
         self._write(chunks)
         assert self._part is not None
         self._part.commit()
         self._is_committed = True
-        return Received(self._part.key, self.size_bytes, self._hexdigest())
+        return self._received(self._part.key)

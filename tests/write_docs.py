@@ -19,6 +19,7 @@ from service.codec import CODECS
 from service.errors import ERRORS
 from service.failures import FAILURES
 from service.settings import PREFIX, Settings
+from service.web.header_rules import RULES
 from storage.lifecycle import TRANSITIONS, JobStatus, Transition
 
 ROOT = Path(__file__).parent.parent
@@ -106,6 +107,15 @@ def client_errors() -> str:
     return table(("Status", "Code", "Title"), ((str(kind.status), f"`{kind.code}`", kind.title) for kind in ordered))
 
 
+def upload_headers() -> str:
+    return table(("Header", "What becomes of it"), ((_named(rule.names), rule.outcome) for rule in RULES))
+
+
+def _named(names: Iterable[str]) -> str:
+    # As people write them; ``*`` is kept.
+    return ", ".join(f"`{'-'.join(word.capitalize() for word in name.split('-'))}`" for name in names)
+
+
 def job_failures() -> str:
     rows = ((f"`{code}`", kind.title, "no" if kind.is_fatal else "yes") for code, kind in FAILURES.items())
     return table(("Code", "Title", "Tried again by itself"), rows)
@@ -163,6 +173,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "all-settings": all_settings,
     "main-settings": main_settings,
     "client-errors": client_errors,
+    "upload-headers": upload_headers,
     "job-failures": job_failures,
     "lifecycle-diagram": lifecycle_diagram,
     "lifecycle-table": lifecycle_table,

@@ -1,6 +1,6 @@
 """``multipart/form-data`` (RFC 7578) as a stream of events, over python-multipart's callbacks. No copy of file bytes.
 
-The parser does not report a body that ends before its closing boundary; ``close`` does.
+The parser reports neither a body that ends before its closing boundary nor what follows that; ``close`` does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
 from service.web.filenames import MAX_SEMICOLONS, name_of_disposition, name_of_part
+from service.web.form_edges import LF_ALONE, Closing, Opening
+from service.web.header_rules import gathered
 
 MAX_HEADER_BYTES = 64 * 1024
 """Of one header of one part: names of 4,000 characters, percent-encoded, must fit."""
@@ -44,15 +46,19 @@ class FormParser:
     """Turns the chunks of a body into events."""
 
     def __init__(self, content_type: str) -> None:
-        _, parameters = parse_options_header(content_type)
-        boundary = parameters.get(b"boundary")
-        if not boundary:
-            raise ServiceError(BAD_MULTIPART, "The Content-Type names no boundary.")
+        boundary = boundary_of(content_type)
+        self._close_line = b"\r\n--" + boundary + b"--"
+        self._opening = Opening(boundary)
+        self._closing = Closing(boundary)
         self._events: list[Event] = []
         self._chunk = b""
+        self._before = b""
+        """The last bytes before the chunk: as many as a closing boundary that is not whole, or a line's end more."""
+        self._position = -1
+        """Where in the chunk the last callback ended that told of bytes; -1: there was none."""
         self._header_name = b""
         self._header_value = b""
-        self._headers: dict[str, str] = {}
+        self._headers: list[tuple[str, str]] = []
         self._disposition = b""
         self._has_ended = False
         try:
@@ -80,53 +86,104 @@ class FormParser:
         Raises:
             ServiceError: bad_multipart.
         """
-        self._chunk = chunk
         self._events = []
+        if not self._opening.is_open:
+            chunk = self._opening.feed(chunk)
+            self._has_ended = self._opening.is_closed
+        if self._has_ended:
+            self._closing.feed(chunk)
+        elif chunk:
+            self._parse(chunk)
+        return self._events
+
+    def _parse(self, chunk: bytes) -> None:
+        self._chunk, self._position = chunk, -1
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise ServiceError(BAD_MULTIPART, "The body is not well-formed multipart/form-data.") from error
-        return self._events
+            raise ServiceError(BAD_MULTIPART, self._explained(error)) from error
+        if self._has_ended:
+            self._closing.feed(chunk[self._end_in(chunk) :])
+        kept = len(self._close_line) + 2
+        self._before = (self._before + chunk[-kept:])[-kept:]
+
+    def _end_in(self, chunk: bytes) -> int:
+        """Return where in the chunk the closing boundary ends: the first one after what the callbacks told of."""
+        if self._position >= 0:
+            return chunk.index(self._close_line, self._position) + len(self._close_line)
+        # It may have begun before the chunk; or the chunk begins with the ends of two lines of a head.
+        before = self._before[-len(self._close_line) + 1 :]
+        window = before + chunk[: len(self._close_line) + 4]
+        return window.index(self._close_line) + len(self._close_line) - len(before)
+
+    def _explained(self, error: FormParserError) -> str:
+        """Return what was wrong, for the mistakes that are made."""
+        offset = getattr(error, "offset", -1)
+        around = self._before[-1:] + self._chunk[:offset][-1:]
+        if b"\n" in self._header_name + self._header_value:
+            return LF_ALONE
+        if around.endswith(b"\n") and self._chunk[offset : offset + 1] in (b" ", b"\t"):
+            return "A header of a part goes on in a second line; it must stand in one (RFC 9112, 5.2)."
+        return "The body is not well-formed multipart/form-data."
 
     def close(self) -> None:
-        """Check that the closing boundary was there.
+        """Check that the closing boundary was there, and nothing of the form behind it.
 
         Raises:
-            ServiceError: body_truncated.
+            ServiceError: body_truncated, bad_multipart.
         """
-        if not self._has_ended:
-            raise ServiceError(BODY_TRUNCATED, "The form's closing boundary is missing; nothing was kept.")
+        if self._has_ended:
+            self._closing.close()
+            return
+        if not self._opening.is_open:
+            self._opening.close()
+        if b"\n" in self._header_value or self._close_line[1:] in self._before:
+            raise ServiceError(BAD_MULTIPART, LF_ALONE)
+        raise ServiceError(BODY_TRUNCATED, "The form's closing boundary is missing; nothing was kept.")
 
     def _on_part_begin(self) -> None:
-        self._headers = {}
+        self._headers = []
         self._disposition = b""
 
+    def _is_ours(self, data: bytes, end: int) -> bool:
+        """Note where a callback's bytes end; return whether they are the chunk's own.
+
+        Usually they are. The parser's own look-behind buffer, which is the other case, is written again.
+        """
+        is_ours = data is self._chunk
+        self._position = max(self._position, end if is_ours else 0)
+        return is_ours
+
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._is_ours(data, end)
         self._header_name += data[start:end]
 
     def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._is_ours(data, end)
         self._header_value += data[start:end]
 
     def _on_header_end(self) -> None:
+        if b"\n" in self._header_value:
+            raise ServiceError(BAD_MULTIPART, LF_ALONE)
         name = self._header_name.decode("latin-1").lower()
         if name == "content-disposition":
             self._disposition = self._header_value
-        self._headers[name] = self._header_value.decode("latin-1")
+        self._headers.append((name, self._header_value.decode("latin-1").strip(" \t")))
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
         if self._disposition.count(b";") > MAX_SEMICOLONS:
             detail = f"A part's Content-Disposition has more than {MAX_SEMICOLONS} semicolons."
             raise ServiceError(BAD_MULTIPART, detail)
+        headers = gathered(self._headers)
         kind, parameters = parse_options_header(self._disposition)
         if kind != b"form-data" or b"name" not in parameters:
             raise ServiceError(BAD_MULTIPART, "A part has no Content-Disposition: form-data; name=….")
         name = parameters[b"name"].decode(errors="replace")
-        self._events.append(PartBegins(name, _filename(self._disposition, parameters), self._headers))
+        self._events.append(PartBegins(name, _filename(self._disposition, parameters), headers))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        # Usually the chunk itself. The parser's own look-behind buffer is written again: what comes from it is copied.
-        is_ours = data is self._chunk
+        is_ours = self._is_ours(data, end)
         self._events.append(memoryview(data)[start:end] if is_ours else memoryview(bytes(data[start:end])))
 
     def _on_part_end(self) -> None:
@@ -134,6 +191,18 @@ class FormParser:
 
     def _on_end(self) -> None:
         self._has_ended = True
+
+
+def boundary_of(content_type: str) -> bytes:
+    """Return the boundary that a ``Content-Type`` names.
+
+    Raises:
+        ServiceError: bad_multipart, it names none.
+    """
+    _, parameters = parse_options_header(content_type)
+    if boundary := parameters.get(b"boundary"):
+        return boundary
+    raise ServiceError(BAD_MULTIPART, "The Content-Type names no boundary.")
 
 
 def _filename(disposition: bytes, parameters: Mapping[bytes, bytes]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -11,14 +11,19 @@ from service.admission import Reservation
 from service.errors import BAD_OPTION, FILE_MISSING, TOO_MANY_FILES, ServiceError
 from service.sink import Incoming, Received, Sink
 from service.web.body import Body
-from service.web.digests import check_sha256, expected_sha256, wants_sha256
+from service.web.digests import SHA_256, check_digests, digests_of, expected_digests, wants_sha256
 from service.web.filenames import clean_name, clean_path
+from service.web.header_checks import Place
+from service.web.header_rules import check_headers
 from service.web.multipart import FormParser, PartBegins, PartEnds
 from service.web.options import check_count, check_names, put
+from service.web.part_content import PartContent, charset_of, text_of
 from service.web.upload_head import UploadHead
 from storage.errors import StorageError
 
 MAX_FIELD_BYTES = 64 * 1024
+CHARSET_FIELD = "_charset_"
+"""Names the charset of the fields that follow it (RFC 7578, 4.6)."""
 RENEW_SECONDS = 60.0
 """How often the files of a form that are whole are renewed while others arrive, which may take hours: a sweep removes
 files that no row names at ten times this age at the earliest."""
@@ -59,7 +64,7 @@ async def receive_raw(head: UploadHead, body: Body, sink: Sink, reservation: Res
         ClientGone, StorageFull, StorageFailed, ServiceError: nothing of it is left.
     """
     name = clean_name(head.filename)
-    incoming = sink.begin(wants_digest=head.wants_digest or head.expected_sha256 is not None)
+    incoming = _begun(sink, head.expected, wants_digest=head.wants_digest)
     async with _aborted_on_error(incoming):
         async for chunk in body.chunks():
             reservation.take(len(chunk))
@@ -67,7 +72,12 @@ async def receive_raw(head: UploadHead, body: Body, sink: Sink, reservation: Res
                 await incoming.flush()
         stored = incoming.finish_later() or await incoming.finish()
     receipt.files.append(ReceivedFile(stored, name, _media_type(head.content_type)))
-    check_sha256(head.expected_sha256, stored.sha256, name)
+    check_digests(head.expected, stored.digests, name)
+
+
+def _begun(sink: Sink, expected: Mapping[str, str], *, wants_digest: bool) -> Incoming:
+    others = [name for name in expected if name != SHA_256]
+    return sink.begin(wants_digest=wants_digest or SHA_256 in expected, others=others)
 
 
 @asynccontextmanager
@@ -111,8 +121,10 @@ class FormReceiver:
         self._on_key = on_key
         self._part: PartBegins | None = None
         self._incoming: Incoming | None = None
-        self._expected: str | None = None
+        self._content = PartContent({})
+        self._expected: Mapping[str, str] = {}
         self._value = bytearray()
+        self._charset = "utf-8"
         self._renewal: asyncio.Task[None] | None = None
 
     async def receive(self, body: Body) -> None:
@@ -149,43 +161,57 @@ class FormReceiver:
             await self._end()
 
     def _begin(self, part: PartBegins) -> None:
-        self._part = part
+        check_headers(part.headers, Place.PART)
+        self._part, self._content = part, PartContent(part.headers)
+        self._expected = expected_digests(part.headers)
         if not part.is_file:
-            check_names([part.name])
+            check_names([part.name] if part.name != CHARSET_FIELD else [])
             self._value.clear()
             return
         if len(self._receipt.files) >= self._max_files:
             raise ServiceError(TOO_MANY_FILES, f"At most {self._max_files} files can be uploaded in one request.")
         asked = self._receipt.fields.get("format") or self._head.options.format
         check_count(asked, len(self._receipt.files) + 1)
-        headers = part.headers
-        self._expected = expected_sha256(headers.get("repr-digest"), headers.get("content-digest"))
-        wants = self._head.wants_digest or wants_sha256(headers.get("want-repr-digest"))
-        self._incoming = self._sink.begin(wants_digest=wants or self._expected is not None)
+        wants = self._head.wants_digest or wants_sha256(part.headers.get("want-repr-digest"))
+        self._incoming = _begun(self._sink, self._expected, wants_digest=wants)
 
     async def _take(self, data: memoryview) -> None:
         self._reservation.take(len(data))
+        content = self._content.take(data)
         if self._incoming is None:
-            self._value += data
+            self._value += content
             _check_length(len(self._value))
-        elif self._incoming.add(data):
+        elif self._incoming.add(content):
             await self._incoming.flush()
 
     async def _end(self) -> None:
         assert self._part is not None
+        self._content.end()
         if self._incoming is None:
-            await self._end_field(self._part.name, self._value.decode(errors="replace").strip())
+            await self._end_field(self._part)
         elif self._part.filename == "" and self._incoming.size_bytes == 0:
             # What a browser sends for a file input left empty.
             self._incoming = None
         else:
             await self._end_file(self._part, self._incoming)
 
-    async def _end_field(self, name: str, value: str) -> None:
+    async def _end_field(self, part: PartBegins) -> None:
+        check_digests(self._expected, digests_of(self._value, self._expected), part.name)
+        name, value = part.name, text_of(self._value, charset_of(part.headers, self._charset), part.name)
+        if name == CHARSET_FIELD:
+            self._read_from_here(value)
+            return
         put(self._receipt.fields, name, value)
         _check_length(len(self._receipt.fields[name]))
         if name == "idempotency_key" and value:
             await self._on_key(value)
+
+    def _read_from_here(self, charset: str) -> None:
+        text_of(b"", charset, CHARSET_FIELD)
+        if not all(map(str.isascii, self._receipt.fields.values())):
+            detail = f"{CHARSET_FIELD} must come before the fields that it is about."
+            raise ServiceError(BAD_OPTION, detail, option=CHARSET_FIELD)
+        self._charset = charset
 
     async def _end_file(self, part: PartBegins, incoming: Incoming) -> None:
         # Only the first file may wait in memory for its row: a form may have a thousand.
@@ -194,7 +220,7 @@ class FormReceiver:
         self._incoming = None
         name = clean_path(part.filename)
         self._receipt.files.append(ReceivedFile(stored, name, _media_type(part.headers.get("content-type"))))
-        check_sha256(self._expected, stored.sha256, name)
+        check_digests(self._expected, stored.digests, name)
         if self._renewal is None and stored.chunks is None:
             self._renewal = asyncio.create_task(self._renew())
 

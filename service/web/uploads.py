@@ -179,7 +179,7 @@ class _Upload:
         request = idempotent(self._request, key)
         self._arrival = await self._stack.enter_async_context(self._parts.arrivals.enter(request))
         made = await self._parts.read(partial(earlier_job, request=request))
-        if made is not None and head.expected_sha256 is not None:
+        if made is not None and head.names_its_bytes:
             raise _Finished(made)
 
     async def _receive(self, head: UploadHead) -> dict[str, Any]:

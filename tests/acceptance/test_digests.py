@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
-from hashlib import sha256, sha512
+from hashlib import md5, sha256, sha512
 
 import pytest
 
@@ -23,7 +23,8 @@ def field(data: bytes) -> str:
 
 
 RIGHT, WRONG = field(DATA), field(b"something else")
-SHA_512 = f"sha-512=:{b64encode(sha512(b'something else').digest()).decode()}:"
+SHA_512 = f"sha-512=:{b64encode(sha512(DATA).digest()).decode()}:"
+WRONG_512 = f"sha-512=:{b64encode(sha512(b'something else').digest()).decode()}:"
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,22 @@ def test_a_digest_nobody_asked_for_is_found_out_later(idle: ServiceProcess, head
     assert (answer.status, answer.json["source"]["sha256"]) == (202, None)
 
 
-def test_an_algorithm_that_is_not_known_is_passed_over(idle: ServiceProcess) -> None:
-    assert put(idle, Repr_Digest=SHA_512).status == 202
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Repr_Digest": SHA_512},
+        {"Digest": f"SHA-256={b64encode(sha256(DATA).digest()).decode()}"},
+        {"Content_MD5": b64encode(md5(DATA).digest()).decode()},
+    ],
+)
+def test_other_digests_that_are_known_are_checked(idle: ServiceProcess, headers: dict[str, str]) -> None:
+    assert put(idle, **headers).status == 202
+    answer = ask(f"{idle.url}/uploads/f.log", "PUT", DATA + b"!", **headers)
+    assert (answer.status, answer.json["code"]) == (400, "digest_mismatch")
+
+
+def test_an_algorithm_that_is_not_known_is_passed_over_beside_another(idle: ServiceProcess) -> None:
+    assert put(idle, Repr_Digest=f"unixsum=:AAAA:, {RIGHT}").status == 202
 
 
 @pytest.mark.parametrize("name", ["Repr_Digest", "Content_Digest"])
@@ -81,6 +96,8 @@ def test_an_algorithm_that_is_not_known_is_passed_over(idle: ServiceProcess) -> 
     [
         (WRONG, "digest_mismatch"),
         (f"{SHA_512}, {WRONG}", "digest_mismatch"),
+        (f"{WRONG_512}, {RIGHT}", "digest_mismatch"),
+        ("unixsum=:AAAA:", "bad_digest"),
         ("sha-256=:AAAA:", "bad_digest"),
         ("sha-256=?1", "bad_digest"),
         ("sha-256=:not base64", "bad_digest"),

@@ -63,6 +63,8 @@ ONE_FILE = [
     "curl -T big.log -H 'Expect:' http://H/",
     "curl -T big.log -H 'Transfer-Encoding: chunked' http://H/",
     "curl -F 'file=<big.log' http://H/uploads",
+    "curl -F 'file=@big.log;encoder=base64' http://H/uploads",
+    "curl -F 'file=@big.log;encoder=quoted-printable' http://H/uploads",
     "curl -X POST -T big.log 'http://H/uploads?filename=big.log'",
 ]
 

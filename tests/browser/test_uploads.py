@@ -192,6 +192,17 @@ def test_a_pasted_file_keeps_its_name(page: Page, service: ServiceProcess) -> No
     assert job_of(service, found)["source"]["media_type"] == "text/csv"
 
 
+@pytest.mark.parametrize("type_", ["multipart/related", "multipart/form-data", "application/x-www-form-urlencoded"])
+def test_a_file_of_a_type_that_stands_for_a_body_arrives_as_it_is(
+    page: Page, service: ServiceProcess, type_: str
+) -> None:
+    page.evaluate(PASTE, ["saved page.mht", type_])
+
+    found = succeeded_row(page, "saved page.mht")
+    assert original_of(service, found).body == b"pasted bytes"
+    assert job_of(service, found)["source"]["media_type"] is None
+
+
 def test_a_pasted_image_is_named_by_the_time(open_page: OpenPage, service: ServiceProcess) -> None:
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     page.evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from hashlib import sha256
+from hashlib import md5, sha256, sha512
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,22 @@ def test_views_are_taken_as_they_are(sink: Sink, store: LocalFiles) -> None:
     views: list[Any] = [memoryview(whole)[at : at + 70_000] for at in range(0, len(whole), 70_000)]
 
     assert stored(store, received(sink, views).key) == whole
+
+
+@pytest.mark.parametrize("size", [0, 10, SMALL_BYTES + 1])
+@pytest.mark.parametrize("wants_digest", [True, False])
+def test_other_digests_are_given_where_they_were_asked_for(sink: Sink, size: int, wants_digest: bool) -> None:
+    content = noise(size)
+
+    async def story() -> Received:
+        incoming = sink.begin(wants_digest=wants_digest, others=["md5", "sha512"])
+        incoming.add(content)
+        return incoming.finish_later() or await incoming.finish()
+
+    file = asyncio.run(story())
+
+    expected = {"md5": md5(content).hexdigest(), "sha512": sha512(content).hexdigest()}
+    assert file.digests == expected | ({"sha256": sha256(content).hexdigest()} if wants_digest else {})
 
 
 def test_a_flush_is_due_by_bytes_and_by_pieces(sink: Sink) -> None:

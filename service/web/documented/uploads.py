@@ -55,8 +55,8 @@ _HEADERS = [
     parameter(
         "Repr-Digest",
         "header",
-        "`sha-256=:BASE64:` of the file, checked before the 202 (RFC 9530); so is `Content-Digest`. In a form it is a"
-        " header of the file's part. Other algorithms are ignored.",
+        "`sha-256=:BASE64:` or `sha-512=:BASE64:` of the file, checked before the 202 (RFC 9530); so are"
+        " `Content-Digest`, `Digest` and `Content-MD5`. In a form it is a header of the file's part.",
     ),
     parameter("Want-Repr-Digest", "header", "`sha-256=1` puts the digest into the 202.", example="sha-256=1"),
 ]
@@ -64,6 +64,9 @@ _ERRORS = (
     "body_truncated",
     "bad_digest",
     "digest_mismatch",
+    "partial_upload",
+    "unsupported_header",
+    "precondition_failed",
     "bad_idempotency_key",
     "cross_site",
     "receive_timeout",
@@ -71,6 +74,8 @@ _ERRORS = (
     "upload_too_large",
     "urlencoded",
     "content_encoding",
+    "transfer_encoding",
+    "multipart_type",
     "bad_option",
     "unknown_option",
     "option_not_offered",
@@ -79,7 +84,7 @@ _ERRORS = (
     "queue_full",
     "storage_full",
 )
-_FORM_ERRORS = ("bad_multipart", "too_many_files", "file_missing", "one_file_only")
+_FORM_ERRORS = ("bad_multipart", "bad_encoding", "length_mismatch", "too_many_files", "file_missing", "one_file_only")
 _ACCEPTED: Words = {
     "model": AcceptedJob,
     "description": "The receipt: the bytes and the job are on the disk. As text it is the job's URL alone.",

@@ -86,9 +86,9 @@ export class Transfer {
       for (const { file, path } of files) form.append("file", file, path);
       return form;
     }
-    // Types that stand for forms would have the server read the file as one.
+    // Types of forms, and of other bodies that hold parts, are refused: a saved page (.mht) is multipart/related.
     const type = files[0].file.type;
-    request.setRequestHeader("Content-Type", /^[a-z]+\/(?!x-www-form|form-data)[\w.+-]+$/.test(type) ? type : "application/octet-stream");
+    request.setRequestHeader("Content-Type", /^(?!multipart)[a-z]+\/(?!x-www-form)[\w.+-]+$/.test(type) ? type : "application/octet-stream");
     return files[0].file;
   }
 

@@ -12,7 +12,7 @@ import brotli
 import pytest
 import zstandard
 
-from service.web.digests import expected_sha256
+from service.web.digests import expected_digests
 from service.web.filenames import attachment, clean_name
 from tests.service.payloads import noise, text
 from tests.service.web.in_process import PRINTABLE, InProcess, key_of
@@ -33,7 +33,7 @@ def url_of(receipt: dict[str, Any], what: str) -> str:
 
 
 def digest_in(answer: Any) -> str | None:
-    return expected_sha256(answer.headers.get("repr-digest"))
+    return expected_digests(answer.headers).get("sha256")
 
 
 def raw(app: InProcess, url: str, **headers: str) -> tuple[Any, bytes]:
