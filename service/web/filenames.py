@@ -1,88 +1,53 @@
-"""File names of clients: data, never paths. Here they become names that are safe to show, to send and to save."""
+"""The doors a file name comes in by and goes out by. What comes in is text, not yet clean: ``file_names`` cleans it."""
 
 from __future__ import annotations
 
+import binascii
 import re
-import unicodedata
-from email.message import Message
-from email.utils import collapse_rfc2231_value
-from typing import Any
-from urllib.parse import quote, unquote_to_bytes
+from base64 import b64decode
+from quopri import decodestring
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
-MAX_NAME_BYTES = 240
-"""UTF-8 bytes of a shown name: 255 is what file systems take, and a suffix comes after it."""
-FALLBACK = "upload"
+from service.web.charsets import NO_HINTS, Hints, decoded, decoded_as, escaped
+from service.web.disposition import raw_filename
 
 MAX_SEMICOLONS = 100
-"""In a ``Content-Disposition``: the library's time grows with their square, 10 s for 64 KiB of nothing else."""
+"""In a ``Content-Disposition``: a parser's time grows with their square, 10 s for 64 KiB of nothing else."""
 
-_UNSAFE = re.compile(
-    '[\x00-\x1f\x7f-\x9f"\\\\/'  # controls, quotes, separators
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the reading direction round
-    "\u2028\u2029\ufeff\ufffd\ud800-\udfff]"
-)
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
-"""Names that Windows keeps for devices, whatever stands behind the dot."""
-_TRAILING = "." + "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
-"""Windows drops dots and spaces at the end of a name, so two names could meet."""
+_WORD = re.compile(r"=\?([\w.:-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?\s]*)\?=")
+_WORDS = re.compile(r"=\?[\w.:*-]{1,60}\?[bBqQ]\?[^?\s]*\?=(?:[ \t]*=\?[\w.:*-]{1,60}\?[bBqQ]\?[^?\s]*\?=)*")
+_FORM_ESCAPES = {b"%22": b'"', b"%0D": b"\r", b"%0A": b"\n"}
+_ESCAPES = re.compile(rb"%[0-9A-Fa-f]{2}")
 
 
-def clean_name(name: str | None, fallback: str = FALLBACK) -> str:
-    """Return the base name, without anything unsafe, in NFC, of at most 240 UTF-8 bytes; never empty."""
-    return _clean_segment(re.split(r"[/\\]", (name or "").rstrip("/\\"))[-1]) or fallback
-
-
-def clean_path(name: str | None, fallback: str = FALLBACK) -> str:
-    """Return the relative path for a member of an archive: each segment clean, none of them ``..``."""
-    segments = (_clean_segment(segment) for segment in re.split(r"[/\\]", name or ""))
-    return "/".join(segment for segment in segments if segment)[-1024:].lstrip("/") or fallback
-
-
-def _clean_segment(segment: str) -> str:
-    # Normalised last: what stood between a letter and its accent may have been taken out.
-    visible = unicodedata.normalize("NFC", _UNSAFE.sub("", segment))
-    name = _shorten(visible.strip().rstrip(_TRAILING))
-    return _shorten(f"_{name}") if _DEVICE.match(name) else name
-
-
-def _shorten(name: str) -> str:
-    if len(name.encode()) <= MAX_NAME_BYTES:
-        return name
-    stem, dot, suffix = name.rpartition(".")
-    tail = f"{dot}{suffix}" if stem and len(suffix.encode()) <= 20 else ""
-    head = (stem if tail else name).encode()[: MAX_NAME_BYTES - len(tail.encode())]
-    return head.decode(errors="ignore").rstrip(_TRAILING) + tail
-
-
-def name_of_part(raw: bytes) -> str:
-    """Return the file name of a form's part: UTF-8, with the three characters that RFC 7578 (4.2) escapes."""
-    for escaped, character in ((b"%22", b'"'), (b"%0D", b"\r"), (b"%0A", b"\n")):
-        raw = raw.replace(escaped, character)
-    return raw.decode(errors="replace")
-
-
-def name_of_disposition(header: str | None) -> str | None:
+def name_of_disposition(header: str | bytes | None, hints: Hints = NO_HINTS, *, is_form: bool = False) -> str | None:
     """Return the file name in a ``Content-Disposition``, ``filename*`` before ``filename`` (RFC 6266, 4.3).
 
-    None where there is none, or where more semicolons than ``MAX_SEMICOLONS`` stand in it.
+    None where there is none, or where more semicolons than ``MAX_SEMICOLONS`` stand in it. ``is_form``: of a form's
+    part, whose escapes (RFC 7578, 4.2) are undone. That forbids ``filename*``; .NET and older libraries send it.
     """
-    if not header or header.count(";") > MAX_SEMICOLONS:
+    raw_header = header.encode("latin-1", "replace") if isinstance(header, str) else header
+    if not raw_header or raw_header.count(b";") > MAX_SEMICOLONS:
         return None
-    message = Message()
-    message["content-disposition"] = header
-    # The library's types leave out what it returns for the extended form: (charset, language, value).
-    parameters: list[tuple[str, Any]] = message.get_params([], "content-disposition")
-    found = [value for name, value in parameters if name == "filename"]
-    extended = [value for value in found if isinstance(value, tuple)]
-    if extended:
-        return collapse_rfc2231_value(extended[0])
-    # Header bytes arrive as latin-1; what clients send there is UTF-8.
-    return found[0].encode("latin-1", "ignore").decode(errors="replace") if found else None
+    raw = raw_filename(raw_header)
+    extended = None if raw.extended is None else _extended(raw.extended, hints)
+    if extended is not None or (raw.plain is None and raw.extended is None):
+        return extended
+    if raw.plain is None:
+        return escaped(unquote_to_bytes((raw.extended or b"").rpartition(b"'")[2]))
+    return _plain(raw.plain, hints, is_form=is_form)
 
 
-def name_of_path(raw_path: bytes) -> str:
+def name_of_path(raw_path: bytes, hints: Hints = NO_HINTS) -> str:
     """Return the last segment of a request's path, percent-decoded once, as the client meant it."""
-    return unquote_to_bytes(raw_path.rsplit(b"/", 1)[-1]).decode(errors="replace")
+    return decoded(unquote_to_bytes(raw_path.rsplit(b"/", 1)[-1]), hints)
+
+
+def name_of_query(query: bytes, hints: Hints = NO_HINTS) -> str | None:
+    """Return ``filename`` of a query, None where there is none or an empty one."""
+    items = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+    found = next((value for name, value in items if name == "filename" and value), None)
+    return None if found is None else decoded(found.encode("latin-1"), hints)
 
 
 def attachment(name: str) -> bytes:
@@ -91,3 +56,74 @@ def attachment(name: str) -> bytes:
     curl ignores ``filename*`` and takes the raw UTF-8 of ``filename``; browsers prefer ``filename*`` (RFC 8187).
     """
     return b"attachment; filename=\"%s\"; filename*=UTF-8''%s" % (name.encode(), quote(name, safe="").encode())
+
+
+def _extended(value: bytes, hints: Hints) -> str | None:
+    """Return what ``charset'language'value`` says (RFC 8187, 3.2), None where its charset says nothing."""
+    parts = value.split(b"'", 2)
+    if len(parts) < 3:
+        return decoded(unquote_to_bytes(value), hints)
+    raw = unquote_to_bytes(parts[2])
+    return decoded_as(raw, parts[0].decode("latin-1")) if parts[0] else decoded(raw, hints)
+
+
+def _plain(raw: bytes, hints: Hints, *, is_form: bool) -> str:
+    if raw.isascii():
+        text = raw.decode()
+        if "=?" in text and (said := _of_words(text)) is not None:
+            return said
+        if (said := _of_percents(raw)) is not None:
+            return said
+    if is_form:
+        raw = re.sub(rb"%22|%0D|%0A", lambda found: _FORM_ESCAPES[found[0]], raw)
+    return decoded(raw, hints)
+
+
+def _of_percents(raw: bytes) -> str | None:
+    """Return the text of a name that its client percent-encoded though nothing says so: only UTF-8 beyond ASCII.
+
+    ``100%25.txt`` is a name as it stands, and so is what ``escaped`` made of another one.
+    """
+    if not _ESCAPES.search(raw):
+        return None
+    inner = unquote_to_bytes(raw)
+    try:
+        return None if inner.isascii() else inner.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _of_words(text: str) -> str | None:
+    """Return a name with its encoded words (RFC 2047) decoded, as mail programs send them; None if one cannot be."""
+    said: list[str] = []
+    at = 0
+    for words in _WORDS.finditer(text):
+        run = _of_run(words[0])
+        if run is None:
+            return None
+        said += text[at : words.start()], run
+        at = words.end()
+    return "".join(said) + text[at:] if said else None
+
+
+def _of_run(words: str) -> str | None:
+    """Return the text of words that follow each other. Bytes of one charset are put together: a letter may be split."""
+    runs: list[tuple[str, bytes]] = []
+    for label, coding, coded in _WORD.findall(words):
+        raw = _of_word(coding, coded)
+        if raw is None:
+            return None
+        if runs and runs[-1][0] == label.lower():
+            raw = runs.pop()[1] + raw
+        runs.append((label.lower(), raw))
+    texts = [decoded_as(raw, label) for label, raw in runs]
+    return None if None in texts else "".join(filter(None, texts))
+
+
+def _of_word(coding: str, coded: str) -> bytes | None:
+    if coding in "qQ":
+        return decodestring(coded.encode(), header=True)
+    try:
+        return b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except binascii.Error:
+        return None

@@ -12,7 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
-from service.web.filenames import MAX_SEMICOLONS, name_of_disposition, name_of_part
+from service.web.filenames import MAX_SEMICOLONS, name_of_disposition
 from service.web.form_edges import LF_ALONE, Closing, Opening
 from service.web.header_rules import gathered
 
@@ -27,6 +27,8 @@ class PartBegins:
     name: str
     filename: str | None
     headers: Mapping[str, str] = field(default_factory=dict)
+    disposition: bytes = b""
+    """What ``filename`` was read from, for a reader who knows what charset it is likely to be in."""
 
     @property
     def is_file(self) -> bool:
@@ -180,7 +182,8 @@ class FormParser:
         if kind != b"form-data" or b"name" not in parameters:
             raise ServiceError(BAD_MULTIPART, "A part has no Content-Disposition: form-data; name=….")
         name = parameters[b"name"].decode(errors="replace")
-        self._events.append(PartBegins(name, _filename(self._disposition, parameters), headers))
+        filename = name_of_disposition(self._disposition, is_form=True)
+        self._events.append(PartBegins(name, filename, headers, self._disposition))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         is_ours = self._is_ours(data, end)
@@ -203,14 +206,3 @@ def boundary_of(content_type: str) -> bytes:
     if boundary := parameters.get(b"boundary"):
         return boundary
     raise ServiceError(BAD_MULTIPART, "The Content-Type names no boundary.")
-
-
-def _filename(disposition: bytes, parameters: Mapping[bytes, bytes]) -> str | None:
-    """Return a part's file name, None if it has none.
-
-    RFC 7578 (4.2) forbids ``filename*``; .NET and older libraries send it all the same, beside a mangled ``filename``.
-    """
-    if b"filename*" in disposition.lower():
-        return name_of_disposition(disposition.decode("latin-1"))
-    filename = parameters.get(b"filename")
-    return None if filename is None else name_of_part(filename)

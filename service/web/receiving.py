@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 from service.admission import Reservation
 from service.errors import BAD_OPTION, FILE_MISSING, TOO_MANY_FILES, ServiceError
+from service.file_names import clean_name, clean_path
 from service.sink import Incoming, Received, Sink
 from service.web.body import Body
+from service.web.charsets import hints_of
 from service.web.digests import SHA_256, check_digests, digests_of, expected_digests, wants_sha256
-from service.web.filenames import clean_name, clean_path
+from service.web.filenames import name_of_disposition
 from service.web.header_checks import Place
 from service.web.header_rules import check_headers
 from service.web.multipart import FormParser, PartBegins, PartEnds
@@ -218,11 +220,16 @@ class FormReceiver:
         stored = None if self._receipt.files else incoming.finish_later()
         stored = stored or await incoming.finish()
         self._incoming = None
-        name = clean_path(part.filename)
+        name = clean_path(self._name_of(part))
         self._receipt.files.append(ReceivedFile(stored, name, _media_type(part.headers.get("content-type"))))
         check_digests(self._expected, stored.digests, name)
         if self._renewal is None and stored.chunks is None:
             self._renewal = asyncio.create_task(self._renew())
+
+    def _name_of(self, part: PartBegins) -> str | None:
+        """Return the file's name, by the charset that the form names if its bytes leave that open."""
+        hints = hints_of(self._charset) or self._head.hints
+        return name_of_disposition(part.disposition, hints, is_form=True) if hints else part.filename
 
     async def _renew(self) -> None:
         while True:

@@ -15,11 +15,13 @@ from service.errors import (
     BAD_IDEMPOTENCY_KEY,
     ServiceError,
 )
+from service.web.charsets import Hints, hints_of
 from service.web.digests import FIELDS, SHA_256, expected_digests, wants_sha256
-from service.web.filenames import name_of_disposition
+from service.web.filenames import name_of_disposition, name_of_path, name_of_query
 from service.web.header_checks import Place, media_type_of
 from service.web.header_rules import check_headers, gathered
 from service.web.options import Options, check_names, put, read_options
+from service.web.part_content import charset_of
 from storage.idempotency import IdempotentRequest
 
 MAX_KEY_LENGTH = 255
@@ -37,6 +39,8 @@ class UploadHead:
     """From the query; a form's fields win over them."""
     filename: str | None
     """Of a raw body."""
+    hints: Hints
+    """What encoding the names of its files may be in."""
     expected: Mapping[str, str]
     """Digests that a raw body was announced with, as ``expected_digests`` returns them."""
     wants_digest: bool
@@ -48,8 +52,8 @@ class UploadHead:
         return SHA_256 in self.expected
 
 
-def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) -> UploadHead:
-    """Read the headers and the query; ``path_name`` is the name in the URL, if it has one.
+def read_head(request: Request, *, raw_path: bytes | None, max_ttl_seconds: int) -> UploadHead:
+    """Read the headers and the query; ``raw_path`` is the URL's path where it ends with a name.
 
     Raises:
         ServiceError: bad_option, unknown_option, bad_digest, bad_idempotency_key, and what ``check_headers`` raises.
@@ -58,6 +62,7 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
     headers = gathered(request.headers.items())
     is_form = request.method == "POST" and media_type_of(headers) == "multipart/form-data"
     check_headers(headers, Place.FORM if is_form else Place.RAW, request.method)
+    hints = hints_of(charset_of(headers, "") if is_form else "", headers.get("accept-language", ""))
     query = _query(request) if request.scope["query_string"] else {}
     check_names(query)
     expected = expected_digests(headers)
@@ -71,12 +76,21 @@ def read_head(request: Request, *, path_name: str | None, max_ttl_seconds: int) 
         declared_bytes=_declared_bytes(headers),
         query=query,
         options=read_options(query, max_ttl_seconds=max_ttl_seconds),
-        filename=query.get("filename") or path_name or name_of_disposition(headers.get("content-disposition")),
+        filename=_filename(request, headers.get("content-disposition"), hints, raw_path),
+        hints=hints,
         expected=expected,
         # A repeat is held to the bytes of the first request.
         wants_digest=wants_sha256(headers.get("want-repr-digest")) or key is not None,
         idempotency_key=key,
     )
+
+
+def _filename(request: Request, disposition: str | None, hints: Hints, raw_path: bytes | None) -> str | None:
+    """Return the name of a raw body; the bytes are looked at again, for Starlette's query keeps UTF-8 only."""
+    query: bytes = request.scope["query_string"]
+    asked = name_of_query(query, hints) if b"filename" in query else None
+    in_path = None if raw_path is None else name_of_path(raw_path, hints)
+    return asked or in_path or name_of_disposition(disposition, hints)
 
 
 def _query(request: Request) -> dict[str, str]:

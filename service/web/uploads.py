@@ -19,11 +19,11 @@ from starlette.responses import Response
 from service.admission import Reservation
 from service.commands import Submission, digest_of, earlier_job, submit
 from service.errors import METHOD_NOT_ALLOWED, SHUTTING_DOWN, ServiceError
+from service.file_names import clean_name
 from service.web import answers, documented
 from service.web.arrivals import Arrival
 from service.web.audited import Audited
 from service.web.body import Body, ClientGone
-from service.web.filenames import clean_name, name_of_path
 from service.web.options import check_count, read_options
 from service.web.parts import Parts, parts_of
 from service.web.problems import LingeringResponse, problem, translated
@@ -62,7 +62,7 @@ register_url_convertor("any_name", _AnyName())
 @router.put("/uploads/{filename:any_name}", **documented.PUT_UPLOAD)
 async def put_named(request: Request, background: BackgroundTasks) -> Response:
     """Take a raw body under the name in the URL; without one where the path ends before it."""
-    return await _take(request, background, name_of_path(request.scope["raw_path"]))
+    return await _take(request, background, request.scope["raw_path"])
 
 
 @router.put("/uploads", **documented.PUT_UNNAMED)
@@ -79,10 +79,10 @@ async def put_short(request: Request, background: BackgroundTasks) -> Response:
     if filename in ROUTED:
         detail = f"/{filename} is not a name a file can have here; use /uploads/{filename}."
         raise ServiceError(METHOD_NOT_ALLOWED, detail)
-    return await _take(request, background, name_of_path(request.scope["raw_path"]))
+    return await _take(request, background, request.scope["raw_path"])
 
 
-async def _take(request: Request, background: BackgroundTasks, path_name: str | None) -> Response:
+async def _take(request: Request, background: BackgroundTasks, raw_path: bytes | None) -> Response:
     """Answer an upload; an answer given before the body was read lingers until the client has seen it."""
     parts = parts_of(request)
     body = Body(request, timeout_seconds=parts.settings.receive_timeout_seconds)
@@ -90,7 +90,7 @@ async def _take(request: Request, background: BackgroundTasks, path_name: str | 
     with Audited(request, Action.JOB_SUBMITTED) as audit:
         try:
             with _measured(parts):
-                row = await _Upload(request, parts, body, audit).take(path_name)
+                row = await _Upload(request, parts, body, audit).take(raw_path)
             answer = answers.accepted(request, parts, row)
             background.add_task(parts.wake)
         except ClientGone:
@@ -153,12 +153,12 @@ class _Upload:
         self._arrival: Arrival | None = None
         self._stack = AsyncExitStack()
 
-    async def take(self, path_name: str | None) -> dict[str, Any]:
+    async def take(self, raw_path: bytes | None) -> dict[str, Any]:
         """Return the row of the job it became, or had become already."""
         settings = self._parts.settings
         if self._parts.watch.is_draining:
             raise ServiceError(SHUTTING_DOWN, "Try again in a moment.", headers={"Retry-After": "5"})
-        head = read_head(self._request, path_name=path_name, max_ttl_seconds=settings.max_ttl_seconds)
+        head = read_head(self._request, raw_path=raw_path, max_ttl_seconds=settings.max_ttl_seconds)
         # Those in the query are refused before the body is read; a form's fields may come after its file.
         read_subscribers(head.query, self._request, settings)
         try:

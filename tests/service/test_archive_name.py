@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.archive_name import PATH_BYTES_MAX, SEGMENT_BYTES_MAX, archive_names
+from service.archive_name import archive_names
+from service.file_names import MAX_NAME_BYTES, MAX_PATH_BYTES, clean_path
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from service.archive_name import PATH_BYTES_MAX, SEGMENT_BYTES_MAX, archive_name
         ("/etc/passwd", "etc/passwd"),
         ("a/./b//c/../d", "a/b/c/d"),
         ("C:\\Users\\me\\x.doc", "Users/me/x.doc"),
-        ("c:x", "x"),
+        ("c:x", "c_x"),
         ("\\\\server\\share\\x", "server/share/x"),
         ("a\r\nX-Evil: 1", "aX-Evil_ 1"),
         ("nul\0byte", "nulbyte"),
@@ -30,10 +31,10 @@ from service.archive_name import PATH_BYTES_MAX, SEGMENT_BYTES_MAX, archive_name
         ("con.txt", "_con.txt"),
         ("what?*.txt", "what__.txt"),
         ("trailing. . ", "trailing"),
-        ("", "file"),
-        ("..", "file"),
-        ("\ud800lone", "lone"),
-        ("c:c:/x", "c_/x"),
+        ("", "upload"),
+        ("..", "upload"),
+        ("\ud800lone", "%ED%A0%80lone"),
+        ("c:c:/x", "c_c_/x"),
     ],
 )
 def test_name_is_made_safe(name: str, expected: str) -> None:
@@ -74,14 +75,14 @@ def test_long_names_are_cut_before_their_suffix_and_stay_unique() -> None:
 
     assert made[0].endswith("é.log")
     assert made[1].endswith("é (2).log")
-    assert max(len(name.encode()) for name in made) <= SEGMENT_BYTES_MAX
+    assert max(len(name.encode()) for name in made) <= MAX_NAME_BYTES
 
 
 def test_deep_paths_lose_their_outer_folders() -> None:
     (made,) = archive_names(["/".join(["f" * 200] * 50) + "/x.txt"])
 
     assert made.endswith("f/x.txt")
-    assert len(made.encode()) <= PATH_BYTES_MAX
+    assert len(made.encode()) <= MAX_PATH_BYTES
 
 
 @given(st.lists(st.text(max_size=30) | st.text(alphabet="aA./\\:( 2)", max_size=8), max_size=12))
@@ -96,4 +97,9 @@ def test_any_names_become_safe_unique_and_stay_put_when_made_again(names: list[s
         assert not PurePosixPath(name).is_absolute()
         assert not PureWindowsPath(name).drive
         assert "\\" not in name
-        assert all(part.strip(". ") and len(part.encode()) <= SEGMENT_BYTES_MAX for part in name.split("/"))
+        assert all(part.strip(". ") and len(part.encode()) <= MAX_NAME_BYTES for part in name.split("/"))
+
+
+@given(st.lists(st.text(max_size=30).map(clean_path), unique_by=str.casefold, max_size=1))
+def test_what_an_upload_is_called_is_what_its_archive_calls_it(names: list[str]) -> None:
+    assert archive_names(names) == names

@@ -12,8 +12,9 @@ import brotli
 import pytest
 import zstandard
 
+from service.file_names import clean_name
 from service.web.digests import expected_digests
-from service.web.filenames import attachment, clean_name
+from service.web.filenames import attachment
 from tests.service.payloads import noise, text
 from tests.service.web.in_process import PRINTABLE, InProcess, key_of
 
