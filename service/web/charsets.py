@@ -16,7 +16,7 @@ _LABELS: Mapping[str, str] = {
     label: codec
     for codec, labels in {
         "utf-8": "utf-8 utf8 us-ascii ascii",
-        "cp1252": "iso-8859-1 latin1 iso_8859-1 l1 windows-1252 cp1252",
+        "cp1252": "iso-8859-1 latin1 latin-1 iso_8859-1 l1 windows-1252 cp1252",
         "iso8859_15": "iso-8859-15 latin-9",
         "iso8859_2": "iso-8859-2 latin2",
         "iso8859_5": "iso-8859-5",

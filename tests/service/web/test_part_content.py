@@ -77,6 +77,8 @@ def test_text_is_read_in_its_charset(value: bytes, charset: str, text: str) -> N
         (b"\xe9", "utf-8"),
         (b"\xe9", "us-ascii"),
         (b"a", "no-such-charset"),
+        (b"abc-", "punycode"),
+        (b"a", "utf-7"),
         (b"a\x00", "utf-16"),
         (b"61", "hex"),
         (b"YQ==", "base64"),
