@@ -10,7 +10,8 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import SEEK_END
 from itertools import chain
@@ -19,7 +20,7 @@ from typing import IO, BinaryIO, Protocol, cast
 from service import zip_stream
 from service.chunks import ChunkReader
 from service.codec import CODECS
-from service.codec_terms import Chunk, CodecError, Format, Level, translated
+from service.codec_terms import Chunk, CodecError, Finished, Format, Level, ignore, translated
 from service.gzip_pieces import PIECE_BYTES, Engine
 from service.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
 
@@ -59,8 +60,12 @@ class Archive(Protocol):
         """The registered media type."""
         ...
 
-    def pack(self, members: Iterable[Member], *, level: Level, threads: int = 1) -> Iterator[Chunk]:
+    def pack(
+        self, members: Iterable[Member], *, level: Level, threads: int = 1, finished: Finished = ignore
+    ) -> Generator[Chunk]:
         """Yield the archive of ``members``, in their order. Closing the generator ends its threads.
+
+        ``finished`` is told of the members' bytes, not of what the archive adds to them.
 
         Raises:
             CodecError: a member's bytes are more or fewer than its ``size_bytes``.
@@ -92,12 +97,15 @@ class ZipArchive:
         Level.SMALL: Engine("zlib-ng", 9),
     }
 
-    def pack(self, members: Iterable[Member], *, level: Level, threads: int = 1) -> Iterator[Chunk]:
+    def pack(
+        self, members: Iterable[Member], *, level: Level, threads: int = 1, finished: Finished = ignore
+    ) -> Generator[Chunk]:
         """Yield a zip without seeking, Zip64 only where needed."""
         entries: list[zip_stream.Entry] = []
         offset = 0
         for member in members:
-            for part in _zip_member(member, offset, engine=self.engines[level], threads=threads):
+            engine = self.engines[level]
+            for part in _zip_member(member, offset, engine=engine, threads=threads, finished=finished):
                 if isinstance(part, zip_stream.Entry):
                     entries.append(part)
                 else:
@@ -123,7 +131,9 @@ def _require_end_record(file: BinaryIO) -> None:
         raise CodecError("The zip does not end with its end record.")
 
 
-def _zip_member(member: Member, offset: int, *, engine: Engine, threads: int) -> Iterator[Chunk | zip_stream.Entry]:
+def _zip_member(
+    member: Member, offset: int, *, engine: Engine, threads: int, finished: Finished
+) -> Iterator[Chunk | zip_stream.Entry]:
     chunks = _exactly(member)
     head = list(_head(chunks))
     method = zip_stream.STORED if _is_incompressible(head) else zip_stream.DEFLATED
@@ -131,11 +141,11 @@ def _zip_member(member: Member, offset: int, *, engine: Engine, threads: int) ->
     yield zip_stream.local_header(entry)
     rest = chain(head, chunks)
     if method == zip_stream.STORED:
-        parts = zip_stream.stored(rest, entry)
+        parts = zip_stream.stored(rest, entry, finished=finished)
     else:
         # Threads are started for each member: one piece would keep but one of them busy.
         threads = threads if member.size_bytes > PIECE_BYTES else 1
-        parts = zip_stream.deflated(rest, entry, engine=engine, threads=threads)
+        parts = zip_stream.deflated(rest, entry, engine=engine, threads=threads, finished=finished)
     for part in parts:
         yield part
         if isinstance(part, zip_stream.Entry):
@@ -180,9 +190,19 @@ class TarArchive:
     media_type: str
     codec_format: Format
 
-    def pack(self, members: Iterable[Member], *, level: Level, threads: int = 1) -> Iterator[Chunk]:
-        """Yield a compressed tar."""
-        return CODECS[self.codec_format].compress(_tar(members), level=level, threads=threads)
+    def pack(
+        self, members: Iterable[Member], *, level: Level, threads: int = 1, finished: Finished = ignore
+    ) -> Generator[Chunk]:
+        """Yield a compressed tar: one frame with its content size, or one member."""
+        members = list(members)
+        spans = _Spans(finished)
+        return CODECS[self.codec_format].compress(
+            _tar(members, spans),
+            level=level,
+            threads=threads,
+            size_bytes=_tar_bytes(members),
+            finished=spans.take,
+        )
 
     def unpack(self, file: BinaryIO) -> Iterator[tuple[str, Iterator[bytes]]]:
         """Yield what the tar holds, read as a stream; then the compressed data must be at its end."""
@@ -197,19 +217,68 @@ class TarArchive:
             pass
 
 
-def _tar(members: Iterable[Member]) -> Iterator[Chunk]:
-    written = 0
+class _Spans:
+    """Turns what a codec says of a tar's bytes into what that means in bytes of its members."""
+
+    def __init__(self, finished: Finished) -> None:
+        self._finished = finished
+        self._spans: deque[tuple[int, bool]] = deque()
+
+    def add(self, size_bytes: int, *, is_content: bool) -> None:
+        """Note what comes next in the tar: a member's bytes, or what is around them."""
+        self._spans.append((size_bytes, is_content))
+
+    def take(self, size_bytes: int) -> None:
+        """Tell of the members' bytes among the next ``size_bytes`` of the tar."""
+        content_bytes = 0
+        while size_bytes:
+            span_bytes, is_content = self._spans.popleft()
+            taken = min(size_bytes, span_bytes)
+            content_bytes += taken if is_content else 0
+            size_bytes -= taken
+            if taken < span_bytes:
+                self._spans.appendleft((span_bytes - taken, is_content))
+        self._finished(content_bytes)
+
+
+def _tar(members: list[Member], spans: _Spans) -> Iterator[Chunk]:
     for member in members:
-        info = tarfile.TarInfo(member.name)
-        info.size = member.size_bytes
-        header = info.tobuf(tarfile.PAX_FORMAT)
-        padding = bytes(-member.size_bytes % tarfile.BLOCKSIZE)
+        header, padding = _tar_header(member), bytes(_tar_padding(member))
+        spans.add(len(header), is_content=False)
         yield header
-        yield from _exactly(member)
+        for chunk in _exactly(member):
+            spans.add(len(chunk), is_content=True)
+            yield chunk
+        spans.add(len(padding), is_content=False)
         yield padding
-        written += len(header) + member.size_bytes + len(padding)
+    end = bytes(_tar_end(sum(map(_tar_member_bytes, members))))
+    spans.add(len(end), is_content=False)
+    yield end
+
+
+def _tar_bytes(members: list[Member]) -> int:
+    written = sum(map(_tar_member_bytes, members))
+    return written + _tar_end(written)
+
+
+def _tar_member_bytes(member: Member) -> int:
+    return len(_tar_header(member)) + member.size_bytes + _tar_padding(member)
+
+
+def _tar_header(member: Member) -> bytes:
+    info = tarfile.TarInfo(member.name)
+    info.size = member.size_bytes
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def _tar_padding(member: Member) -> int:
+    return -member.size_bytes % tarfile.BLOCKSIZE
+
+
+def _tar_end(written: int) -> int:
+    """Return how many zeros end a tar of so many bytes: two blocks, and up to a whole record."""
     end = 2 * tarfile.BLOCKSIZE
-    yield bytes(end + -(written + end) % tarfile.RECORDSIZE)
+    return end + -(written + end) % tarfile.RECORDSIZE
 
 
 ARCHIVES: Mapping[Format, Archive] = {

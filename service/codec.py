@@ -7,15 +7,18 @@ the guess whether compressing pays in ``probe``.
     for chunk in CODECS[Format.ZSTD].compress(chunks, level=Level.BALANCED, threads=2, size_bytes=size):
         part.write([chunk])
 
-Everything is a generator that pulls: the caller's input iterator is the place to count, hash and check for cancelling,
-and closing the generator ends its threads. Equal bytes, level and size give equal bytes out, whatever the threads and
-however the input was cut.
+Everything is a generator that pulls: the caller's input iterator is the place to count and hash, every chunk that comes
+out one to look whether to go on, and closing the generator ends its threads. Equal bytes, level and size give equal
+bytes out, whatever the threads and however the input was cut.
+
+What ``compress`` makes is one gzip member, one zstd frame, one brotli or xz stream, however long, because readers that
+people use take the first of several for the whole (ADR 0010). What earlier versions stored as several is still read.
 """
 
 from __future__ import annotations
 
 import lzma
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Protocol, cast
 
 import brotli
@@ -24,9 +27,9 @@ import zstandard
 from isal import igzip_lib
 
 from service.chunks import rechunk
-from service.codec_terms import Chunk, CodecError, Format, Level, translated
-from service.gzip_pieces import Engine, many_members, one_member
-from service.zstd_frames import decode_frames, encode_frames
+from service.codec_terms import Chunk, CodecError, Finished, Format, Level, ignore, translated
+from service.gzip_pieces import QUICK, Engine, deflate_pieces, one_member
+from service.zstd_frames import Encoding, decode_frames, encode_frame
 
 __all__ = ["CODECS", "Chunk", "Codec", "CodecError", "Format", "Level", "transcode"]
 
@@ -55,15 +58,21 @@ class Codec(Protocol):
     """The HTTP content coding, None where there is none (RFC 9110, 8.4.1)."""
 
     def compress(
-        self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
-    ) -> Iterator[Chunk]:
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        level: Level,
+        threads: int = 1,
+        size_bytes: int | None = None,
+        finished: Finished = ignore,
+    ) -> Generator[Chunk]:
         """Yield the compressed stream of ``chunks``, with a checksum where the format has one.
 
         Chunks may be empty: where a level needs longer than about half a second for what it was given, they only
         hand control back, so that the caller can look whether to go on.
 
         ``threads`` (at least 1) is the most that work at a time; it never changes the output. ``size_bytes``, where
-        known, is written into formats that have a place for it.
+        known, is written into formats that have a place for it. ``finished`` is told how far it is.
 
         Raises:
             CodecError: there are more or fewer bytes than ``size_bytes``, where the format notices.
@@ -79,13 +88,6 @@ class Codec(Protocol):
         """
         ...
 
-    def is_single_member(self, size_bytes: int, level: Level) -> bool:
-        """Say whether what ``compress`` makes of ``size_bytes`` bytes may be sent as ``Content-Encoding``.
-
-        Browsers and most HTTP libraries decode the first of several joined gzip members and drop the rest.
-        """
-        ...
-
 
 class ZstdCodec:
     """Zstandard (RFC 8878): the default. Windows of at most 8 MiB, so that browsers may decode it (RFC 9659)."""
@@ -94,48 +96,37 @@ class ZstdCodec:
     suffix = ".zst"
     media_type = "application/zstd"
     coding: str | None = "zstd"
-    # Ratio of the mix in docs/codecs.md: 2.41, 2.53, 2.66; two threads of an idle machine reach 330, 60 and 4 MB/s.
     # Levels from 20 on ask for windows of 32 MiB and more.
-    levels: Mapping[Level, int] = {Level.FAST: 3, Level.BALANCED: 9, Level.SMALL: 19}
-    # What one of the library's threads compresses at a time. Its own choice is 8 and 16 MiB. At 9, 4 MiB takes 57 MiB
-    # of memory instead of 139 for 0.05 % more output, and closing waits 0.15 s for what is in work.
-    job_bytes: Mapping[Level, int] = {Level.FAST: 8 << 20, Level.BALANCED: 4 << 20}
+    #
+    # Jobs: the library's own are of 8 and 16 MiB. At 9, 4 MiB takes 57 MiB of memory instead of 139 for 0.05 % more
+    # output. At 19, 4 MiB makes 1.0 % more than 8 MiB (ADR 0010), but a file of 5 MiB keeps two threads busy, and
+    # leaving it costs each 2 s of CPU instead of 4; a whole window of overlap, the library's own choice there, takes
+    # 66 % longer than an eighth and gains nothing.
+    encodings: Mapping[Level, Encoding] = {
+        Level.FAST: Encoding(3, job_bytes=8 << 20),
+        Level.BALANCED: Encoding(9, job_bytes=4 << 20),
+        Level.SMALL: Encoding(19, job_bytes=4 << 20, overlap_log=6, is_slow=True),
+    }
 
     def compress(
-        self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
-    ) -> Iterator[Chunk]:
-        """Yield one frame with checksum, and with its content size where that is known; at ``small`` several."""
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        level: Level,
+        threads: int = 1,
+        size_bytes: int | None = None,
+        finished: Finished = ignore,
+    ) -> Generator[Chunk]:
+        """Yield one frame with checksum, and with its content size where that is known."""
         with translated(zstandard.ZstdError):
-            if level is Level.SMALL:
-                yield from encode_frames(chunks, level=self.levels[level], threads=threads)
-                return
-            chunker = self._compressor(level, threads, size_bytes or 0).chunker(
-                size=-1 if size_bytes is None else size_bytes, chunk_size=STEP_BYTES
+            yield from encode_frame(
+                chunks, self.encodings[level], threads=threads, size_bytes=size_bytes, finished=finished
             )
-            for chunk in chunks:
-                yield from chunker.compress(chunk)
-            yield from chunker.finish()  # type: ignore[no-untyped-call]  # The stub forgets its return type.
-
-    def _compressor(self, level: Level, threads: int, source_size: int) -> zstandard.ZstdCompressor:
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            self.levels[level],
-            source_size=source_size,
-            # Zero threads take another path in the library, which gives other bytes; 1, 2 and 4 give the same.
-            threads=max(1, threads),
-            job_size=self.job_bytes[level],
-            write_checksum=True,
-            write_content_size=True,
-        )
-        return zstandard.ZstdCompressor(compression_params=parameters)
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
         """Yield what all frames hold."""
         with translated(zstandard.ZstdError):
             yield from decode_frames(chunks)
-
-    def is_single_member(self, size_bytes: int, level: Level) -> bool:
-        """Return True: joined frames are decoded whole by Chromium, curl and the HTTP libraries."""
-        return True
 
 
 class GzipCodec:
@@ -145,36 +136,33 @@ class GzipCodec:
     suffix = ".gz"
     media_type = "application/gzip"
     coding: str | None = "gzip"
-    # Beside `pigz -p2 -6` on the mix in docs/codecs.md (ADR 0001): isal 2 in pieces packs 13 times as much per CPU
-    # second, 6 % larger; libdeflate 6 in members 3.1 times, 0.1 % smaller; libdeflate 10 a quarter, 2.2 % smaller.
-    # libdeflate 12 takes twice as long as 10 for another 0.4 %.
-    fast_engine = Engine("isal", 2)
-    member_levels: Mapping[Level, int] = {Level.BALANCED: 6, Level.SMALL: 10}
-    # Between 1 and 8 MiB the ratio moves by 0.02 % (small: 0.2 %). The larger a member, the more results are a single
-    # one; the smaller, the less memory (each thread and two that wait hold one in and out) and the sooner closing is
-    # done: a member in work takes 0.1 s at balanced and 0.4 s at small.
-    member_bytes: Mapping[Level, int] = {Level.BALANCED: 4 << 20, Level.SMALL: 2 << 20}
+    # Beside `pigz -p2 -6` on the mix in docs/codecs.md (ADR 0010): isal 2 packs 13 times as much per CPU second, 6 %
+    # larger; libdeflate 6 2.2 times, no larger; libdeflate 10 a third, 2.2 % smaller. libdeflate 11 takes 40 % longer
+    # than 10 for another 0.1 %, zlib-ng 7 60 % longer than libdeflate 6 for 0.3 %.
+    engines: Mapping[Level, Engine] = {
+        Level.FAST: QUICK,
+        Level.BALANCED: Engine("libdeflate", 6),
+        Level.SMALL: Engine("libdeflate", 10),
+    }
 
     def compress(
-        self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
-    ) -> Iterator[Chunk]:
-        """Yield one member at ``fast``, and one for every ``member_bytes`` at the other levels."""
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        level: Level,
+        threads: int = 1,
+        size_bytes: int | None = None,
+        finished: Finished = ignore,
+    ) -> Generator[Chunk]:
+        """Yield one member."""
         with translated(IsalError, deflate.DeflateError):
-            if level is Level.FAST:
-                yield from one_member(chunks, engine=self.fast_engine, threads=threads)
-            else:
-                yield from many_members(
-                    chunks, level=self.member_levels[level], threads=threads, member_bytes=self.member_bytes[level]
-                )
+            engine = self.engines[level]
+            yield from one_member(deflate_pieces(chunks, engine=engine, threads=threads, finished=finished))
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
         """Yield what all members hold; CRC-32 and length of each are checked."""
         with translated(IsalError, EOFError):
             yield from _decode(lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), chunks)
-
-    def is_single_member(self, size_bytes: int, level: Level) -> bool:
-        """Say whether one member holds it all."""
-        return level is Level.FAST or size_bytes <= self.member_bytes[level]
 
 
 class BrotliCodec:
@@ -188,13 +176,20 @@ class BrotliCodec:
     window_log = 22
 
     def compress(
-        self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
-    ) -> Iterator[Chunk]:
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        level: Level,
+        threads: int = 1,
+        size_bytes: int | None = None,
+        finished: Finished = ignore,
+    ) -> Generator[Chunk]:
         """Yield one stream."""
         with translated(brotli.error):
             compressor = brotli.Compressor(quality=self.levels[level], lgwin=self.window_log)
             for piece in rechunk(chunks, STEP_BYTES):
                 yield compressor.process(piece)
+                finished(len(piece))
             yield compressor.finish()
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
@@ -210,10 +205,6 @@ class BrotliCodec:
         if not decoder.is_finished():
             raise CodecError("The compressed data is cut short.")
 
-    def is_single_member(self, size_bytes: int, level: Level) -> bool:
-        """Return True: it is one stream."""
-        return True
-
 
 class XzCodec:
     """Xz: for keeping. One thread, CRC-64; not an HTTP content coding."""
@@ -227,13 +218,20 @@ class XzCodec:
     levels: Mapping[Level, int] = {Level.FAST: 1, Level.BALANCED: 6, Level.SMALL: 7}
 
     def compress(
-        self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
-    ) -> Iterator[Chunk]:
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        level: Level,
+        threads: int = 1,
+        size_bytes: int | None = None,
+        finished: Finished = ignore,
+    ) -> Generator[Chunk]:
         """Yield one stream."""
         with translated(lzma.LZMAError):
             compressor = lzma.LZMACompressor(check=lzma.CHECK_CRC64, preset=self.levels[level])
             for piece in rechunk(chunks, GLANCE_BYTES):
                 yield compressor.compress(piece)
+                finished(len(piece))
             yield compressor.flush()
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
@@ -241,16 +239,12 @@ class XzCodec:
         with translated(lzma.LZMAError):
             yield from _decode(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), chunks)
 
-    def is_single_member(self, size_bytes: int, level: Level) -> bool:
-        """Return True: it is one stream."""
-        return True
-
 
 CODECS: Mapping[Format, Codec] = {codec.format: codec for codec in (ZstdCodec(), GzipCodec(), BrotliCodec(), XzCodec())}
 """Every codec by its format. The archives of ``Format`` stand in ``archive.ARCHIVES``."""
 
 
-def transcode(chunks: Iterable[Chunk], source: Codec, target: Codec, level: Level = Level.FAST) -> Iterator[Chunk]:
+def transcode(chunks: Iterable[Chunk], source: Codec, target: Codec, level: Level = Level.FAST) -> Generator[Chunk]:
     """Yield a stream of ``source`` as one of ``target``, in the caller's thread and in bounded memory.
 
     Raises:

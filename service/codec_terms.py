@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
 Chunk = bytes | bytearray | memoryview
 """What codecs take and give. A chunk taken is not changed and not kept after the next one is asked for."""
+
+Finished = Callable[[int], object]
+"""Is told how many more bytes of its input a codec or archive is done with: compressed, not merely read ahead.
+
+Called in the thread that takes the output, between two chunks of it. All calls together come to the size of the input;
+progress is counted from nothing else.
+"""
+
+
+def ignore(size_bytes: int) -> None:
+    """Count nothing: for those who do not ask how far a codec is."""
 
 
 class Format(StrEnum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from isal import isal_zlib
 
-from service.codec_terms import Chunk
+from service.codec_terms import Chunk, Finished
 from service.gzip_pieces import LAST_BLOCK, Engine, deflate_pieces, join_crc32
 
 STORED, DEFLATED = 0, 8
@@ -67,11 +67,13 @@ def descriptor(entry: Entry) -> bytes:
     return struct.pack(form, 0x08074B50, entry.crc32, entry.packed_bytes, entry.size_bytes)
 
 
-def deflated(chunks: Iterable[Chunk], entry: Entry, *, engine: Engine, threads: int) -> Iterator[Chunk | Entry]:
+def deflated(
+    chunks: Iterable[Chunk], entry: Entry, *, engine: Engine, threads: int, finished: Finished
+) -> Iterator[Chunk | Entry]:
     """Yield a member's deflated data, and last of all its entry, filled in."""
     crc32 = size_bytes = 0
     packed_bytes = len(LAST_BLOCK)
-    for piece in deflate_pieces(chunks, engine=engine, threads=threads):
+    for piece in deflate_pieces(chunks, engine=engine, threads=threads, finished=finished):
         crc32 = join_crc32(crc32, piece)
         size_bytes += piece.size_bytes
         packed_bytes += len(piece.deflated)
@@ -80,13 +82,14 @@ def deflated(chunks: Iterable[Chunk], entry: Entry, *, engine: Engine, threads: 
     yield replace(entry, crc32=crc32, packed_bytes=packed_bytes, size_bytes=size_bytes)
 
 
-def stored(chunks: Iterable[Chunk], entry: Entry) -> Iterator[Chunk | Entry]:
+def stored(chunks: Iterable[Chunk], entry: Entry, *, finished: Finished) -> Iterator[Chunk | Entry]:
     """Yield a member's data as it is, and last of all its entry, filled in."""
     crc32 = size_bytes = 0
     for chunk in chunks:
         crc32 = isal_zlib.crc32(chunk, crc32)
         size_bytes += len(chunk)
         yield chunk
+        finished(len(chunk))
     yield replace(entry, crc32=crc32, packed_bytes=size_bytes, size_bytes=size_bytes)
 
 

@@ -1,68 +1,131 @@
-"""Zstd frames: decoding in bounded steps, and encoding several frames at once for the slowest level.
+"""One zstd frame each way: encoded by the library's own threads, and decoded in bounded steps.
+
+Encoding: one frame, however long, because readers that people use take the first of several for the whole (ADR 0010).
+The library's threads cannot be stopped: dropping a compressor waits for all that they were given, and holds the
+interpreter meanwhile: 8.7 s at level 19, in which no thread of the process could renew a lease. So a frame that is left
+is flushed first, which lets the others run, and a slow level is given no more than its threads can begin with.
 
 Decoding: the library's own stream reader takes a cut frame for a whole one. Here frames are cut at their block borders
 (RFC 8878, 3.1.1), because a block never holds more than 128 KiB: so however well the data was compressed, a step yields
-at most ``BLOCKS_PER_STEP`` of them.
-
-Encoding: the library's own threads cannot be stopped. Dropping a compressor waits for all it was given, holding the
-interpreter: 16 s at level 19, in which no thread of the process can renew a lease. Frames side by side are left within
-a fraction of a second.
+at most ``BLOCKS_PER_STEP`` of them. Several frames are read too: earlier versions wrote them at ``small``.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
-from threading import Event
 
 import zstandard
 
 from service.chunks import ChunkReader, rechunk
-from service.codec_terms import Chunk, CodecError
-from service.ordered import ordered_map
+from service.codec_terms import Chunk, CodecError, Finished
 
 BLOCKS_PER_STEP = 16
 WINDOW_LOG_MAX = 23
 """8 MiB: what RFC 9659 lets a browser refuse to exceed. Frames of ours stay below it at every level."""
 
-FRAME_BYTES = 8 << 20
-"""Ratio of 32 MiB of text, logs and libraries at 19: frames of 4 MiB 7.58, 8 MiB 7.71, 16 MiB 7.80, one frame 7.78.
-Each thread holds one frame, and a file of two frames already keeps two threads busy."""
+FEED_BYTES = 256 << 10
+"""What is handed to the library between two looks at whether to go on."""
 
-_GLANCE_BYTES = 256 << 10
-"""What is compressed between two looks at whether to stop: 0.1 s at 19."""
+_OUT_BYTES = 64 << 10
+"""Ending a frame gives control back whenever so much of it is ready: every 0.3 s at 19."""
+
+_GLANCE_SECONDS = 0.02
+"""Between two looks whether a slow level can take more. A thread of it works on one job for about a second."""
 
 _START_BYTES = 5
 _CHECKSUM_FLAG = 0b100
 _RLE_BLOCK = 1
 
 
-def encode_frames(chunks: Iterable[Chunk], *, level: int, threads: int) -> Iterator[bytes]:
-    """Yield a whole frame, with checksum and content size, for every ``FRAME_BYTES`` of input.
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How one frame is made."""
 
-    Yields an empty chunk now and then while the next frame is not ready.
+    level: int
+    job_bytes: int
+    """What one thread compresses at a time. It shapes the output, the number of threads does not."""
+    overlap_log: int = 0
+    """How much of the bytes before it a job looks back into: 9 is a whole window, each step less a half; 0 leaves it to
+    the library."""
+    is_slow: bool = False
+    """The threads need a second or so for one job: hand over no more than they have room for."""
+
+    def compressor(self, *, threads: int, size_bytes: int | None) -> zstandard.ZstdCompressor:
+        """Return what makes one frame with checksum, and with its content size where that is known."""
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            self.level,
+            source_size=size_bytes or 0,
+            # Zero threads take another path in the library, which gives other bytes; 1, 2 and 4 give the same.
+            threads=max(1, threads),
+            job_size=self.job_bytes,
+            overlap_log=self.overlap_log,
+            write_checksum=True,
+            write_content_size=True,
+        )
+        return zstandard.ZstdCompressor(compression_params=parameters)
+
+
+def encode_frame(
+    chunks: Iterable[Chunk], encoding: Encoding, *, threads: int, size_bytes: int | None, finished: Finished
+) -> Iterator[bytes]:
+    """Yield one frame. Yields an empty chunk now and then where a slow level is not ready for more.
+
+    Closing it waits for what the threads have in work, and lets other threads run meanwhile.
+
+    Raises:
+        zstandard.ZstdError: there are more or fewer bytes than ``size_bytes``.
     """
-    stop = Event()
+    compressor = encoding.compressor(threads=threads, size_bytes=size_bytes)
+    chunker = compressor.chunker(size=-1 if size_bytes is None else size_bytes, chunk_size=_OUT_BYTES)
+    progress = _Progress(compressor, finished)
+    room_bytes = max(1, threads) * encoding.job_bytes if encoding.is_slow else sys.maxsize
+    ending: Iterator[bytes] = iter(())
+    try:
+        for piece in rechunk(chunks, FEED_BYTES):
+            # Taken whole before any of it is passed on: it cannot be flushed while it holds input.
+            yield b"".join(chunker.compress(piece))
+            while progress.tell() > room_bytes:
+                yield b""
+                time.sleep(_GLANCE_SECONDS)
+        ending = chunker.finish()  # type: ignore[no-untyped-call]  # The stub forgets its return type.
+        for out in ending:
+            progress.tell()
+            yield out
+    finally:
+        _let_end(chunker, ending)
+    progress.tell()
 
-    def squeeze(piece: Chunk) -> bytes:
-        return _encode_frame(piece, level, stop)
 
-    empty = True
-    for frame in ordered_map(squeeze, rechunk(chunks, FRAME_BYTES), threads=threads, stop=stop):
-        empty = False
-        yield frame or b""
-    if empty:
-        yield _encode_frame(b"", level, Event())
+class _Progress:
+    """Tells ``finished`` what the library's threads have compressed since it was last told."""
+
+    def __init__(self, compressor: zstandard.ZstdCompressor, finished: Finished) -> None:
+        self._compressor = compressor
+        self._finished = finished
+        self._told_bytes = 0
+
+    def tell(self) -> int:
+        """Tell it, and return how many bytes the library holds that are not compressed yet."""
+        ingested, consumed, _ = self._compressor.frame_progression()
+        if consumed > self._told_bytes:
+            told, self._told_bytes = self._told_bytes, consumed
+            self._finished(consumed - told)
+        return ingested - consumed
 
 
-def _encode_frame(piece: Chunk, level: int, stop: Event) -> bytes:
-    """Return one frame; nothing of use once ``stop`` is set, since nobody will take it."""
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        level, source_size=len(piece), write_checksum=True, write_content_size=True
-    )
-    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj(size=len(piece))
-    parts = [compressor.compress(cut) for cut in rechunk([piece], _GLANCE_BYTES) if not stop.is_set()]
-    return b"" if stop.is_set() else b"".join([*parts, compressor.flush()])
+def _let_end(chunker: zstandard.ZstdCompressionChunker, ending: Iterator[bytes]) -> None:
+    """Return when no thread works on the frame, having let all other threads of this process run meanwhile."""
+    # An ended frame refuses to be flushed, and so does one with the wrong number of bytes.
+    with suppress(zstandard.ZstdError):
+        for _ in ending:
+            pass
+        for _ in chunker.flush():  # type: ignore[no-untyped-call]
+            pass
 
 
 def decode_frames(chunks: Iterable[Chunk]) -> Iterator[bytes]:

@@ -61,9 +61,11 @@ class Attempt:
         self._phase = phase
 
     def advance(self, size_bytes: int) -> None:
-        """Count bytes of the sources that this phase is done with; raises as ``check``."""
+        """Count bytes of the sources that this phase is done with: what a codec has finished, not what it has read.
+
+        Raises nothing, so that a codec which tells of them is never broken off in the middle.
+        """
         self._bytes_done += size_bytes
-        self.check()
 
     def check(self) -> None:
         """Go on, unless the attempt was stopped.

@@ -6,7 +6,8 @@ are read back by ``result_proof`` before this returns.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from service.archive import Archive, Member
@@ -67,9 +68,10 @@ def _make_smallest(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     attempt.enter("probing")
     if _is_incompressible(tools.store, source):
         attempt.enter("digesting")
-        reader = SourceReader(tools.store, source, attempt)
-        for _ in reader:
-            pass
+        reader = SourceReader(tools.store, source)
+        for chunk in reader:
+            attempt.advance(len(chunk))
+            attempt.check()
         return _keep(source, job.name, reader.sha256)
     size_bytes, reader = _compress(tools, job, attempt, Format.ZSTD)
     if size_bytes >= source.size_bytes:
@@ -104,17 +106,31 @@ def _keep(source: ClaimedSource, name: str, sha256: str) -> Made:
 
 def _compress(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format) -> tuple[int, SourceReader]:
     source = job.sources[0]
-    reader = SourceReader(tools.store, source, attempt)
+    reader = SourceReader(tools.store, source)
+    compressed = tools.codecs[target].compress(
+        reader,
+        level=Level(job.level),
+        threads=attempt.threads,
+        size_bytes=source.size_bytes,
+        finished=attempt.advance,
+    )
+    return _write(tools, job, attempt, compressed), reader
 
-    def chunks() -> Generator[Chunk]:
+
+def _write(tools: Tools, job: ClaimedJob, attempt: Attempt, compressed: Generator[Chunk]) -> int:
+    """Store what a codec or archive yields. After an error no part of it is left when the codec is waited for."""
+
+    def checked() -> Generator[Chunk]:
         attempt.enter("compressing")
-        codec, level = tools.codecs[target], Level(job.level)
-        yield from _checked(
-            codec.compress(reader, level=level, threads=attempt.threads, size_bytes=source.size_bytes), attempt
-        )
+        for chunk in compressed:
+            # Slow levels yield empty chunks just for this.
+            attempt.check()
+            if chunk:
+                yield chunk
         attempt.enter("storing", bytes_done=job.size_bytes)
 
-    return write_result(tools.store, result_key(job.id, job.epoch), chunks()), reader
+    with closing(compressed):
+        return write_result(tools.store, result_key(job.id, job.epoch), checked())
 
 
 def _prove(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format, size_bytes: int, sha256: str) -> Made:
@@ -122,9 +138,7 @@ def _prove(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format, size
     attempt.enter("verifying")
     with tools.store.open(key) as file:
         stored_sha256 = prove_file(file, codec, sha256, attempt)
-    is_coded = codec.is_single_member(job.size_bytes, Level(job.level))
-    coding = codec.coding if is_coded else None
-    result = _stored(key, job.name + codec.suffix, codec, size_bytes, stored_sha256, coding=coding)
+    result = _stored(key, job.name + codec.suffix, codec, size_bytes, stored_sha256, coding=codec.coding)
     return Made(result, (sha256,))
 
 
@@ -147,29 +161,16 @@ def _make_archive(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     target = Format.ZIP if job.format == AUTO else Format(job.format)
     archive, key = tools.archives[target], result_key(job.id, job.epoch)
     names = archive_names([source.name for source in job.sources])
-    readers = [SourceReader(tools.store, source, attempt) for source in job.sources]
+    readers = [SourceReader(tools.store, source) for source in job.sources]
     members = [
         Member(name, source.size_bytes, reader.__iter__)
         for name, source, reader in zip(names, job.sources, readers, strict=True)
     ]
-    size_bytes = write_result(tools.store, key, _packed(archive, job, members, attempt))
+    packed = archive.pack(members, level=Level(job.level), threads=attempt.threads, finished=attempt.advance)
+    size_bytes = _write(tools, job, attempt, packed)
     digests = tuple(reader.sha256 for reader in readers)
     attempt.enter("verifying")
     with tools.store.open(key) as file:
         stored_sha256 = prove_archive(file, archive, list(map(ExpectedMember, names, digests)), attempt)
     name = job.name if job.name.lower().endswith(archive.suffix) else job.name + archive.suffix
     return Made(_stored(key, name, archive, size_bytes, stored_sha256, coding=None), digests)
-
-
-def _packed(archive: Archive, job: ClaimedJob, members: list[Member], attempt: Attempt) -> Generator[Chunk]:
-    attempt.enter("compressing")
-    yield from _checked(archive.pack(members, level=Level(job.level), threads=attempt.threads), attempt)
-    attempt.enter("storing", bytes_done=job.size_bytes)
-
-
-def _checked(chunks: Iterator[Chunk], attempt: Attempt) -> Generator[Chunk]:
-    """Pass chunks on as long as the attempt may go on; slow levels yield empty ones just for that."""
-    for chunk in chunks:
-        attempt.check()
-        if chunk:
-            yield chunk

@@ -76,6 +76,7 @@ def _digest(chunks: Iterable[bytes], attempt: Attempt) -> str:
     with closing(ordered_map(take, chunks, threads=1)) as taken:
         for size_bytes in taken:
             attempt.advance(size_bytes or 0)
+            attempt.check()
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Reading stored sources in small steps: counted, hashed, and held to what was recorded at the door."""
+"""Reading stored sources in small steps: hashed, and held to what was recorded at the door."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from service.failures import AttemptFailed
-from service.work.attempt import Attempt
 from storage.errors import FileMissing
 from storage.file_store import FileStore
 from storage.job_attempts import ClaimedSource
@@ -18,12 +17,14 @@ the bytes are still in the core's cache when the codec takes them after the hash
 
 
 class SourceReader:
-    """Reads one source once, from its start, by iterating; afterwards ``sha256`` is what was read. For one thread."""
+    """Reads one source once, from its start, by iterating; afterwards ``sha256`` is what was read. For one thread.
 
-    def __init__(self, store: FileStore, source: ClaimedSource, attempt: Attempt) -> None:
+    Reading is not progress: codecs read ahead of what they have done.
+    """
+
+    def __init__(self, store: FileStore, source: ClaimedSource) -> None:
         self._store = store
         self._source = source
-        self._attempt = attempt
         self._digest = hashlib.sha256()
         self._bytes_read = 0
 
@@ -37,7 +38,6 @@ class SourceReader:
 
         Raises:
             AttemptFailed: the file is gone, or is not what arrived: another size, or another digest than recorded.
-            AttemptStopped: as ``Attempt.check``.
             StorageFailed: the file cannot be opened.
             OSError: the file cannot be read.
         """
@@ -45,7 +45,6 @@ class SourceReader:
             while chunk := file.read(READ_BYTES):
                 self._take(chunk)
                 yield chunk
-                self._attempt.advance(len(chunk))
         self._prove()
 
     def _take(self, chunk: bytes) -> None:

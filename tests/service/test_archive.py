@@ -115,7 +115,7 @@ def test_closing_midway_leaves_no_thread(archive: Archive) -> None:
     stream = archive.pack(members({"a": mixed(20 * MIB)}), level=Level.FAST, threads=4)
     assert len(list(islice(stream, 3))) == 3
 
-    stream.close()  # type: ignore[attr-defined]  # Every archive's pack is a generator.
+    stream.close()
     del stream
 
     assert threads_settle_at(before)

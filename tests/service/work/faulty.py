@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 from service.codec import Chunk, Level
+from service.codec_terms import Finished, ignore
 from storage.errors import StorageFailed
 from storage.file_store import Key
 from storage.local_files import LocalFiles
@@ -58,16 +59,21 @@ class FakeCodec:
         self._expand = expand
 
     def compress(
-        self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
-    ) -> Iterator[Chunk]:
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        level: Level,
+        threads: int = 1,
+        size_bytes: int | None = None,
+        finished: Finished = ignore,
+    ) -> Generator[Chunk]:
         self.threads_seen.append(threads)
-        return (self._squeeze(bytes(chunk)) for chunk in chunks)
+        for chunk in chunks:
+            yield self._squeeze(bytes(chunk))
+            finished(len(chunk))
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
         return (self._expand(bytes(chunk)) for chunk in chunks)
-
-    def is_single_member(self, size_bytes: int, level: Level) -> bool:
-        return True
 
 
 def raising(error: Exception) -> Callable[[bytes], bytes]:

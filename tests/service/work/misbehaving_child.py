@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
 from service.codec import CODECS, Chunk, Format, Level, ZstdCodec
+from service.codec_terms import Finished, ignore
 from service.work.child import main
 
 POISON = b"POISON"
@@ -23,8 +24,14 @@ class ObedientCodec(ZstdCodec):
     """Zstd that obeys."""
 
     def compress(
-        self, chunks: Iterable[Chunk], *, level: Level, threads: int = 1, size_bytes: int | None = None
-    ) -> Iterator[Chunk]:
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        level: Level,
+        threads: int = 1,
+        size_bytes: int | None = None,
+        finished: Finished = ignore,
+    ) -> Generator[Chunk]:
         head, rest = _peek(chunks)
         if head.startswith(POISON):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -33,7 +40,7 @@ class ObedientCodec(ZstdCodec):
             while not gate.exists():
                 time.sleep(0.02)
                 yield b""
-        yield from super().compress(rest, level=level, threads=threads, size_bytes=size_bytes)
+        yield from super().compress(rest, level=level, threads=threads, size_bytes=size_bytes, finished=finished)
 
 
 def _peek(chunks: Iterable[Chunk]) -> tuple[bytes, Iterator[Chunk]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from sqlalchemy import select
 
 from service.archive import ARCHIVES
 from service.archive_name import archive_names
-from service.codec import CODECS, Format, Level
+from service.codec import CODECS, Chunk, Format, Level
+from service.codec_terms import Finished, ignore
 from service.work.attempt import Attempt
 from storage.file_store import result_key
 from storage.models import sources
-from tests.service.payloads import noise, text
+from tests.service.payloads import cut, noise, text
 from tests.service.work.bench import Bench, sha256
 from tests.service.work.faulty import FakeCodec, FaultyStore, as_it_is
 
@@ -45,13 +47,12 @@ def test_every_format_and_level_stores_a_result_that_gives_the_source_back(
     assert bench.parts() == []
 
 
-def test_a_gzip_of_several_members_has_no_content_coding(bench: Bench) -> None:
+def test_a_large_gzip_has_a_content_coding_since_it_is_one_member(bench: Bench) -> None:
     bench.submit(text(9_000_000), format="gzip", level="balanced")
 
     row = bench.run()
 
-    assert row["status"] == "succeeded"
-    assert row["result_coding"] is None
+    assert (row["status"], row["result_coding"]) == ("succeeded", "gzip")
 
 
 def test_auto_makes_zstd_of_what_compresses(bench: Bench) -> None:
@@ -237,6 +238,46 @@ def test_every_byte_of_every_member_is_counted(bench: Bench) -> None:
     bench.processor().process(job, attempt)
 
     assert attempt.seen == dict.fromkeys(("compressing", "storing", "verifying"), sum(map(len, CONTENTS)))
+
+
+class ReadingAhead(FakeCodec):
+    """A codec that reads everything before it has done anything, then does it in four steps."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(as_it_is)
+        self._attempt = attempt
+        self.told: list[int] = []
+
+    def compress(self, chunks: Iterable[Chunk], *, finished: Finished = ignore, **options: Any) -> Generator[Chunk]:
+        content = b"".join(chunks)
+        for piece in cut(content, len(content) // 4):
+            self.told.append(self._attempt.progress().bytes_done)
+            yield piece
+            finished(len(piece))
+
+
+def test_progress_is_what_the_codec_has_finished_and_not_what_it_has_read(bench: Bench) -> None:
+    bench.submit(text(400_000), format="zstd")
+    job, attempt = bench.claim()
+    codec = ReadingAhead(attempt)
+
+    bench.processor(codecs={Format.ZSTD: codec}).process(job, attempt)
+
+    assert bench.status(job.id) == "succeeded"
+    assert codec.told == [0, 100_000, 200_000, 300_000]
+
+
+@pytest.mark.parametrize("target", [Format.TAR_GZ, Format.TAR_ZST, Format.ZIP])
+def test_progress_of_an_archive_is_what_of_its_members_is_finished(bench: Bench, target: Format) -> None:
+    contents = [text(100_000), b"", b"x", noise(2_000_000), text(1_000_000, 2)]
+    bench.submit(*contents, names=("a", "b", "c", "d" * 200, "e"), format=target, level="small")
+    job, _ = bench.claim()
+    attempt = RecordedAttempt(job.size_bytes)
+
+    bench.processor().process(job, attempt)
+
+    assert bench.status(job.id) == "succeeded"
+    assert attempt.seen == dict.fromkeys(("compressing", "storing", "verifying"), sum(map(len, contents)))
 
 
 def test_sources_that_cannot_be_deleted_are_left_to_the_sweep(bench: Bench) -> None:

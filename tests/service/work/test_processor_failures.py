@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -67,7 +67,7 @@ class Careless:
         self.format, self.suffix, self.media_type = archive.format, archive.suffix, archive.media_type
         self.unpack = archive.unpack
 
-    def pack(self, members: Iterable[Member], **options: Any) -> Iterator[Chunk]:
+    def pack(self, members: Iterable[Member], **options: Any) -> Generator[Chunk]:
         return self._archive.pack(self._change(list(members)), **options)
 
 
