@@ -98,11 +98,11 @@ TAIL = """
 - `tar.zst` and `tar.gz` cost what zstd and gzip cost. In zip, members that compression would not help are stored.
 - Equal bytes, level and size give equal bytes, whatever the threads; threads add memory: at zstd `small` about 100 MiB
   each, at gzip and zip the pieces in work.
-- Every result is one gzip member, one zstd frame, one brotli or xz stream, however long: readers that stop at the end of
-  the first read it whole, and what has a content coding may be sent under it. Windows of zstd are at most 8 MiB and of
-  brotli 4 MiB, so browsers decode both. Deflate is made in pieces of 1 MiB, which are one stream.
+- Every result is one gzip member, one zstd frame, one brotli or xz stream, however long: readers that stop at the end
+  of the first read it whole, and what has a content coding may be sent under it. Windows of zstd are at most 8 MiB and
+  of brotli 4 MiB, so browsers decode both. Deflate is made in pieces of 1 MiB, which are one stream.
 - Progress counts what a codec has finished. A job that is cancelled at zstd `small` has up to 4 MiB a thread in work,
-  which takes about 2 s of CPU to end, in the background and at the lowest priority; the others end in a fraction of one.
+  which takes 2 s of CPU to end, in the background and at the lowest priority; the others end in a fraction of one.
 """
 
 

@@ -71,6 +71,8 @@ class Piece:
     size_bytes: int
 
 
+_NOTHING = Piece(b"", 0, 0)
+
 QUICK = Engine("isal", 2)
 """Six times as quick as the next in CPU time, and random bytes become no larger."""
 
@@ -78,17 +80,20 @@ QUICK = Engine("isal", 2)
 def deflate_pieces(
     chunks: Iterable[Chunk], *, engine: Engine, threads: int, finished: Finished = ignore
 ) -> Iterator[Piece]:
-    """Yield one raw deflate stream in pieces, without its ``LAST_BLOCK``."""
+    """Yield one raw deflate stream in pieces, without its ``LAST_BLOCK``.
+
+    Yields an empty piece, which changes nothing, now and then while the next is not ready.
+    """
 
     def squeeze(item: tuple[Chunk, bytes]) -> Piece:
         piece, before = item
         return Piece(_deflate(piece, before, engine), isal_zlib.crc32(piece), len(piece))
 
     items = _with_window(chunks)
-    done = map(squeeze, items) if threads <= 1 else ordered_map(squeeze, items, threads=threads)
-    for piece in filter(None, done):
-        finished(piece.size_bytes)
-        yield piece
+    for piece in map(squeeze, items) if threads <= 1 else ordered_map(squeeze, items, threads=threads):
+        if piece is not None:
+            finished(piece.size_bytes)
+        yield piece or _NOTHING
 
 
 def _deflate(piece: Chunk, before: bytes, engine: Engine) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -12,11 +13,13 @@ import brotli
 import pytest
 import zstandard
 
+from service.codec import CODECS, Format
 from service.file_names import clean_name
 from service.web.digests import expected_digests
 from service.web.filenames import attachment
 from tests.service.payloads import noise, text
 from tests.service.web.in_process import PRINTABLE, InProcess, key_of
+from tests.service.work.faulty import FakeCodec
 
 CONTENT = text(300_000)
 NOISE = noise(100_000)
@@ -263,6 +266,37 @@ def test_the_original_comes_encoded_for_who_can_undo_it_and_decoded_for_others(
     assert digest_in(answer) == sha256(body).hexdigest()
     assert answer.headers["vary"] == "Accept-Encoding"
     assert 'filename="a.txt"' in answer.headers["content-disposition"]
+
+
+class SeveralMembers(FakeCodec):
+    """Gzip as earlier versions stored it: a member for every chunk, and no content coding."""
+
+    def __init__(self) -> None:
+        super().__init__(gzip.compress, of="gzip")
+        self.decompress = CODECS[Format.GZIP].decompress  # type: ignore[method-assign]
+
+
+def test_several_members_of_an_earlier_version_are_never_sent_as_a_coding(app: InProcess) -> None:
+    receipt = app.put(CONTENT, format="gzip")
+    app.bench.run(codecs={Format.GZIP: SeveralMembers()})
+
+    answer, body = raw(app, url_of(receipt, "original"), **{"Accept-Encoding": "gzip"})
+    stored = app.client.get(url_of(receipt, "result"))
+
+    assert (answer.headers.get("content-encoding"), body) == (None, CONTENT)
+    assert gzip.decompress(stored.content) == CONTENT
+    assert zlib.decompressobj(31).decompress(stored.content) != CONTENT
+
+
+def test_gzip_kept_as_it_came_is_sent_as_it_came(app: InProcess) -> None:
+    packed = gzip.compress(NOISE)
+    receipt = app.done(packed, "a.txt.gz")
+    assert app.status(receipt)["result"]["stored_as_is"]
+
+    for what in ("original", "result"):
+        answer, body = raw(app, url_of(receipt, what), **{"Accept-Encoding": "gzip"})
+
+        assert (answer.headers.get("content-encoding"), body) == (None, packed)
 
 
 def test_each_coding_of_the_original_has_its_own_tag(app: InProcess) -> None:
