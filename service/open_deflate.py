@@ -1,12 +1,13 @@
 """Opening the end of a deflate stream, so that another may follow: how ``gzip_pieces`` makes one of libdeflate's many.
 
 What ends a deflate stream is a flag at the head of its last block (RFC 1951, 3.2.3), and blocks begin at any bit. To
-find the last, each is decoded as if it were the last itself, since a decoder tells where it stopped. That takes half as
-long as libdeflate 6, and a fifteenth of libdeflate 10.
+find the last, each is decoded as if it were the last itself, since a decoder tells where it stopped. That takes less
+than half as long as libdeflate 6, and a twentieth of libdeflate 10.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, cast
 
 from zlib_ng import zlib_ng
@@ -19,8 +20,8 @@ WINDOW_BYTES = 32 << 10
 _RAW = -15
 _ZlibError = cast("type[Exception]", zlib_ng.error)  # The stub calls the class an instance.
 
-_READ_BYTES = 32 << 10
-"""What is taken for one block at first; few are longer when compressed."""
+_STEP_BYTES = 4 << 10
+"""What is decoded at a time: the last step of each block is decoded once more."""
 
 _HEAD_BITS = 3
 _STORED = 0
@@ -65,31 +66,33 @@ def _stored(stream: bytes, begin: int) -> tuple[int, int]:
 
 def _compressed(stream: bytes, begin: int, history: bytes) -> tuple[int, int]:
     """Return the same of a compressed block."""
-    size_bytes = _READ_BYTES
-    while True:
-        block = _as_last(stream, begin, size_bytes)
-        decoder = _decoder(history)
-        plain = decoder.decompress(block)
+    decoder, block_bytes, read_bytes = _decoder(history), 0, 0
+    for cut in _as_last(stream, begin):
+        before = decoder.copy()
+        plain = decoder.decompress(cut)
+        block_bytes += len(plain)
         if decoder.eof:
-            used_bytes = len(block) - len(decoder.unused_data)
-            end = begin + 8 * (used_bytes - 1) + _bits_that_matter(block[:used_bytes], plain, history)
-            return end, len(plain)
-        if begin // 8 + size_bytes >= len(stream):
-            raise CodecError("A deflate stream ends within a block.")
-        size_bytes *= 2
+            last = len(cut) - len(decoder.unused_data) - 1
+            bits = _bits_that_matter(before, cut[: last + 1], plain)
+            return begin + 8 * (read_bytes + last) + bits, block_bytes
+        read_bytes += len(cut)
+    raise CodecError("A deflate stream ends within a block.")
 
 
-def _as_last(stream: bytes, begin: int, size_bytes: int) -> bytes:
-    """Return what stands from bit ``begin`` on, moved to the border of a byte, its first block flagged as the last."""
-    part = stream[begin // 8 : begin // 8 + size_bytes]
-    return (int.from_bytes(part, "little") >> begin % 8 | 1).to_bytes(len(part), "little")
+def _as_last(stream: bytes, begin: int) -> Iterator[bytes]:
+    """Yield what stands from bit ``begin`` on, moved to the border of a byte, its first block flagged as the last."""
+    flag, shift = 1, begin % 8
+    for at in range(begin // 8, len(stream), _STEP_BYTES):
+        part = stream[at : at + _STEP_BYTES + 1]
+        moved = int.from_bytes(part, "little") >> shift | flag
+        yield moved.to_bytes(len(part), "little")[:_STEP_BYTES]
+        flag = 0
 
 
-def _bits_that_matter(block: bytes, plain: bytes, history: bytes) -> int:
+def _bits_that_matter(before: _Decoder, cut: bytes, plain: bytes) -> int:
     """Return how many bits of the last byte belong to the block: those up to the last that changes what it means."""
-    before = _decoder(history)
-    tail = plain[len(before.decompress(block[:-1])) :]
-    return next(bits for bits in range(8, 0, -1) if not _ends_alike(before.copy(), block[-1] ^ 1 << bits - 1, tail))
+    tail = plain[len(before.decompress(cut[:-1])) :]
+    return next(bits for bits in range(8, 0, -1) if not _ends_alike(before.copy(), cut[-1] ^ 1 << bits - 1, tail))
 
 
 def _ends_alike(decoder: _Decoder, byte: int, tail: bytes) -> bool:
