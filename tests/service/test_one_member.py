@@ -181,10 +181,13 @@ def test_zstd_counts_one_frame(level: Level, tmp_path: Path) -> None:
 
 def test_a_member_of_more_than_four_gib_is_whole() -> None:
     zeros = bytes(MIB)
-    piece = Piece(QUICK.deflate(zeros, bytes(32 << 10)), isal_zlib.crc32(zeros), MIB)
-    first = Piece(QUICK.deflate(b"first", b""), isal_zlib.crc32(b"first"), 5)
 
-    compressed = b"".join(one_member([first, *[piece] * 4096]))
+    def piece(content: bytes, before: bytes) -> Piece:
+        return Piece(QUICK.deflate(content, before), isal_zlib.crc32(content), len(content))
+
+    pieces = [piece(zeros, b""), *[piece(zeros, zeros[: 32 << 10])] * 4095, piece(b"last!", zeros[: 32 << 10])]
+
+    compressed = b"".join(one_member(pieces))
 
     assert compressed[-4:] == (5).to_bytes(4, "little"), "the size is told modulo 2^32"
     assert sum(map(len, CODECS[Format.GZIP].decompress(cut(compressed, MIB)))) == 5 + (4 << 30)
