@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
 
 from service.web import audit, deliveries, documented, events, front, health, jobs, pages, problems, results, uploads
 from service.web.middleware import RequestScope
@@ -43,7 +42,7 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
     routes = [route for room in rooms for route in room.router.routes]
     app.router.routes.extend(sorted(routes, key=lambda route: getattr(route, "name", "") not in BUSY))
     app.mount("/static", pages.Assets(directory=pages.STATIC), name="static")
-    app.mount("/docs/assets", StaticFiles(directory=front.DOCS_FOLDER), name="docs-assets")
+    app.mount("/docs/assets", pages.Assets(directory=front.DOCS_FOLDER), name="docs-assets")
     app.add_middleware(RequestScope, metrics=parts.metrics, public_url=parts.settings.public_url)
     documented.complete(app)
     return app

@@ -16,6 +16,7 @@ from service.web.language import language_of
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
 from service.web.parts import Parts
+from service.web.preconditions import is_named, is_not_modified
 from service.web.status_board import Snapshot
 from storage.file_store import is_job_id
 from storage.lifecycle import JobStatus
@@ -83,8 +84,8 @@ def shown(request: Request, parts: Parts, snapshot: Snapshot, *, status: int = 2
     headers = {"Cache-Control": "no-cache, private", "Vary": "Accept, Prefer"}
     if (tag := tag_of(kind, snapshot)) is not None:
         headers["ETag"] = tag
-        if is_match(request, tag) and request.method in ("GET", "HEAD"):
-            return Response(status_code=304, headers=headers)
+    if request.method in ("GET", "HEAD") and is_not_modified(request, tag):
+        return Response(status_code=304, headers=headers)
     if snapshot.retry_after is not None:
         headers["Retry-After"] = str(snapshot.retry_after)
     match kind:
@@ -94,6 +95,11 @@ def shown(request: Request, parts: Parts, snapshot: Snapshot, *, status: int = 2
             may_manage = parts.keys.may_manage(request, snapshot.row["manage_key_digest"])
             return job_page(request, parts, snapshot.row, status=status, headers=headers, may_manage=may_manage)
     return Response(snapshot.body, status, headers, JSON)
+
+
+def tags_of(snapshot: Snapshot) -> list[str]:
+    """Return the entity tags of every form of the status that has one."""
+    return [tag for kind in Kind if (tag := tag_of(kind, snapshot)) is not None]
 
 
 def tag_of(kind: Kind, snapshot: Snapshot) -> str | None:
@@ -115,15 +121,7 @@ def has_news(request: Request, kind: Kind, snapshot: Snapshot) -> bool:
     if "if-none-match" not in request.headers:
         return snapshot.is_final
     tag = tag_of(kind, snapshot)
-    return tag is None or not is_match(request, tag)
-
-
-def is_match(request: Request, etag: str) -> bool:
-    """Return whether ``If-None-Match`` names this tag (RFC 9110, 13.1.2: compared weakly)."""
-    given = request.headers.get("if-none-match")
-    if given is None:
-        return False
-    return given.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in given.split(","))
+    return tag is None or not is_named(request, tag)
 
 
 def job_page(

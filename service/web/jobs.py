@@ -17,9 +17,10 @@ from service.job_document import document
 from service.web import answers, documented
 from service.web.audited import Audited, audited
 from service.web.managed import managed
-from service.web.negotiation import Kind, kind_of
+from service.web.negotiation import Kind, kind_of, listed
 from service.web.pages import render
 from service.web.parts import Parts, parts_of
+from service.web.preconditions import is_named, is_not_modified
 from service.web.routing import get_and_head
 from service.web.status_board import Snapshot
 from storage.audit_table import Action
@@ -30,6 +31,7 @@ from storage.lifecycle import JobStatus
 router = APIRouter(tags=["jobs"])
 
 MAX_IDS = 500
+NOT_KEPT = {"Cache-Control": "no-store"}
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})", re.IGNORECASE)
 
 
@@ -59,7 +61,7 @@ def _wait_seconds(request: Request, parts: Parts) -> float:
         if not (asked.isascii() and asked.isdigit() and len(asked) <= 6):
             raise ServiceError(BAD_OPTION, "wait is a whole number of seconds.", option="wait")
         return min(float(asked), parts.settings.max_wait_seconds)
-    found = _PREFER_WAIT.search(request.headers.get("prefer", "")) if "prefer" in request.headers else None
+    found = _PREFER_WAIT.search(listed(request, "prefer") or "")
     return min(float(found[1]), parts.settings.max_wait_seconds) if found else 0.0
 
 
@@ -75,7 +77,7 @@ def _etag_of(snapshots: list[Snapshot | None]) -> str:
 
 
 def _with_preference(response: Response, request: Request, seconds: float) -> Response:
-    if seconds and "wait" in request.headers.get("prefer", ""):
+    if seconds and "wait" in (listed(request, "prefer") or ""):
         response.headers["Preference-Applied"] = f"wait={seconds:g}"
     return response
 
@@ -102,6 +104,8 @@ async def get_jobs(
     if ids is not None:
         return await _several(request, parts, ids, seconds)
     parts.keys.check_admin(request)
+    if is_not_modified(request, None):
+        return Response(status_code=304, headers=NOT_KEPT)
     wanted = JobFilter(status=status, name_contains=q, before_seq=cursor, limit=limit)
     rows = await parts.read(partial(list_jobs, wanted=wanted))
     more = rows[-1]["seq"] if len(rows) == limit else None
@@ -117,13 +121,13 @@ async def _several(request: Request, parts: Parts, ids: str, seconds: float) -> 
         def has_news() -> bool:
             snapshots = [parts.board.get(job_id) for job_id in job_ids]
             if "if-none-match" in request.headers:
-                return not answers.is_match(request, _etag_of(snapshots))
+                return not is_named(request, _etag_of(snapshots))
             return all(snapshot is None or snapshot.is_final for snapshot in snapshots)
 
         await parts.watch.wait_until(has_news, seconds=seconds, gone=partial(_gone, request), jobs=len(job_ids))
     snapshots = [parts.board.get(job_id) for job_id in job_ids]
     headers = {"ETag": _etag_of(snapshots), "Cache-Control": "no-cache, private", "Vary": "Prefer"}
-    if answers.is_match(request, headers["ETag"]):
+    if is_not_modified(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     known = [snapshot for snapshot in snapshots if snapshot is not None and not snapshot.is_expired]
     waits = [snapshot.retry_after for snapshot in known if snapshot.retry_after is not None]
@@ -136,8 +140,7 @@ async def _several(request: Request, parts: Parts, ids: str, seconds: float) -> 
 
 
 def _json(content: dict[str, Any]) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    return Response(json.dumps(content, ensure_ascii=False) + "\n", 200, headers, answers.JSON)
+    return Response(json.dumps(content, ensure_ascii=False) + "\n", 200, NOT_KEPT, answers.JSON)
 
 
 @router.post("/jobs/{job_id}/cancel", **documented.CANCEL)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.language import DEFAULT, LANGUAGES
-from service.web.negotiation import weights
+from service.web.negotiation import listed, weights
 
 QUERY = "lang"
 COOKIE = "vacpack_lang"
@@ -21,7 +21,7 @@ def language_of(request: Request) -> str:
     for asked in (request.query_params.get(QUERY), request.cookies.get(COOKIE)):
         if asked is not None and asked in LANGUAGES:
             return asked
-    return next(_matching(request.headers.get("accept-language", "")), DEFAULT)
+    return next(_matching(listed(request, "accept-language") or ""), DEFAULT)
 
 
 def keep_choice(request: Request, response: Response) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from service.errors import JOB_EXPIRED, ServiceError
+from service.web.answers import tags_of
 from service.web.audited import Audited
 from service.web.parts import Parts, parts_of
+from service.web.preconditions import check_change
 from storage.errors import JobNotFound
 from storage.file_store import is_job_id
 
@@ -14,10 +16,11 @@ from storage.file_store import is_job_id
 def managed(request: Request, job_id: str, audit: Audited | None, *, is_live: bool = False) -> Parts:
     """Return the parts, if the request may change this job, and have that audited.
 
-    An expired job is still there, to be deleted or looked into; ``is_live`` asks for one that is not.
+    An expired job is still there, to be deleted or looked into; ``is_live`` asks for one that is not. A change may be
+    for one version of the job only: ``If-Match`` names the entity tag of its status.
 
     Raises:
-        JobNotFound, ServiceError: key_needed, job_expired.
+        JobNotFound, ServiceError: key_needed, job_expired, precondition_failed.
     """
     parts = parts_of(request)
     snapshot = parts.board.get(job_id) if is_job_id(job_id) else None
@@ -28,4 +31,6 @@ def managed(request: Request, job_id: str, audit: Audited | None, *, is_live: bo
         audit.holds_manage_key()
     if is_live and snapshot.is_expired:
         raise ServiceError(JOB_EXPIRED, "Its time was over, and its files were removed.")
+    if request.method not in ("GET", "HEAD"):
+        check_change(request, *tags_of(snapshot))
     return parts

@@ -20,7 +20,7 @@ def kind_of(request: Request, default: Kind = Kind.JSON) -> Kind:
 
     Of forms it likes equally, the one it names most exactly: browsers and libraries add ``*/*`` to what they want.
     """
-    accept = request.headers.get("accept", "*/*")
+    accept = listed(request, "accept") or "*/*"
     if accept == "*/*":
         return default
     liked = weights(accept)
@@ -40,10 +40,26 @@ def _liking(liked: dict[str, float], kind: Kind) -> tuple[int, float]:
     return named[-1] if named else (0, 0.0)
 
 
-def accepts_coding(request: Request, coding: str) -> bool:
-    """Return whether ``Accept-Encoding`` takes this content coding (RFC 9110, 12.5.3). No header: no coding."""
-    liked = weights(request.headers.get("accept-encoding", ""))
-    return liked.get(coding, liked.get("*", 0.0)) > 0
+def prefers_coding(request: Request, coding: str) -> bool:
+    """Return whether ``Accept-Encoding`` takes this content coding, and likes it as well as none (RFC 9110, 12.5.3).
+
+    No header: no coding. ``*`` stands for what is not named, ``identity`` too; who does not weigh that can do without.
+    """
+    liked = weights(listed(request, "accept-encoding") or "")
+    others = liked.get("*")
+    alias = _ALIASES.get(coding, coding)
+    weight = liked.get(coding, liked.get(alias, others or 0.0))
+    return weight > 0 and weight >= liked.get("identity", others or 0.0)
+
+
+_ALIASES = {"gzip": "x-gzip"}
+"""Names to be taken as equal (RFC 9110, 8.4.1)."""
+
+
+def listed(request: Request, name: str) -> str | None:
+    """Return a header whose value is a list, its lines as one (RFC 9110, 5.3); None if there is none."""
+    lines = request.headers.getlist(name)
+    return ", ".join(lines) if lines else None
 
 
 def weights(header: str) -> dict[str, float]:

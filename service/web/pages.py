@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
+from starlette.types import Scope
 
 from service.language import LANGUAGES, words
 from service.web import language
+from service.web.preconditions import is_not_modified
+from service.web.ranges import requested_range
 
 STATIC = Path(__file__).parent / "static"
 PAGE_HEADERS = {
@@ -40,11 +44,18 @@ _environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators
 class Assets(StaticFiles):
     """Our own files. Always asked for again, answered by 304: a page never meets the script of another release."""
 
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """As the base class, with the headers."""
-        response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "no-cache"
-        response.headers["X-Content-Type-Options"] = "nosniff"
+    def file_response(
+        self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """Return the file, a part of it, or 304, as all our answers tell them apart."""
+        request, headers = Request(scope), {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        response = FileResponse(full_path, status_code, headers, stat_result=stat_result)
+        etag = response.headers["ETag"]
+        if is_not_modified(request, etag, modified_at=int(stat_result.st_mtime)):
+            return NotModifiedResponse(response.headers)
+        if requested_range(request, stat_result.st_size, etag) is None:
+            # The response would read it in a way of its own.
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
         return response
 
 

@@ -15,17 +15,18 @@ def requested_range(request: Request, size_bytes: int, etag: str) -> tuple[int, 
     """Return ``(start, end)``, end exclusive, or None for the whole file.
 
     Ignored, as RFC 9110 says: any on a method but GET, other units, several ranges, malformed ones, and those whose
-    ``If-Range`` is of another version.
+    ``If-Range`` is of another version, a weak tag or a date (13.1.5: compared strongly).
 
     Raises:
         ServiceError: range_not_satisfiable.
     """
-    found = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
+    lines = request.headers.getlist("range")
+    found = _RANGE.fullmatch(lines[0].replace(" ", "")) if len(lines) == 1 else None
     if (
         request.method != "GET"
         or found is None
         or not any(found.groups())
-        or request.headers.get("if-range", etag) != etag
+        or request.headers.get("if-range", etag).strip() != etag
     ):
         return None
     first, last = found.groups()

@@ -19,8 +19,9 @@ from service.web import answers, documented, streams
 from service.web.audited import audited
 from service.web.digests import digest_field
 from service.web.filenames import attachment
-from service.web.negotiation import accepts_coding
+from service.web.negotiation import prefers_coding
 from service.web.parts import Parts, parts_of
+from service.web.preconditions import is_not_modified
 from service.web.ranges import requested_range
 from service.web.routing import get_and_head
 from storage.audit_table import Action
@@ -156,8 +157,8 @@ def _source_as_stored(row: dict[str, Any], key: Key) -> Download:
 
 def _decoded(request: Request, row: dict[str, Any]) -> Download:
     coding, sha256 = row["result_coding"], row["source_sha256"]
-    headers = {"Vary": "Accept-Encoding", "Accept-Ranges": "none"}
-    if coding and accepts_coding(request, coding):
+    headers = {"Vary": "Accept-Encoding"}
+    if coding and prefers_coding(request, coding):
         headers["Content-Encoding"] = coding
         etag, size = f'"{sha256}-{coding}"', row["result_size_bytes"]
         return Download(row["result_key"], row["name"], OPAQUE, etag, size, row["result_sha256"], headers=headers)
@@ -168,9 +169,9 @@ def _decoded(request: Request, row: dict[str, Any]) -> Download:
 
 async def _send(request: Request, parts: Parts, download: Download) -> Response:
     has_ranges = download.convert is None and "Content-Encoding" not in download.headers
-    headers = SAFE_HEADERS | {"ETag": download.etag} | ({"Accept-Ranges": "bytes"} if has_ranges else {})
+    headers = SAFE_HEADERS | {"ETag": download.etag, "Accept-Ranges": "bytes" if has_ranges else "none"}
     headers |= download.headers
-    if answers.is_match(request, download.etag):
+    if is_not_modified(request, download.etag):
         return Response(status_code=304, headers=headers)
     if download.sha256 is not None:
         headers["Repr-Digest"] = digest_field(download.sha256)

@@ -31,7 +31,9 @@ REPLAY: Words = {
     "description": "It begins again with the first try. At most 20 times, and not while a delivery is under way.",
     "status_code": 202,
     "responses": {202: {"model": Messages, "description": "It is due; it keeps its id."}}
-    | problems(*_MANAGE, "cross_site", "message_not_found", "delivery_under_way", "too_many_replays"),
+    | problems(
+        *_MANAGE, "cross_site", "message_not_found", "precondition_failed", "delivery_under_way", "too_many_replays"
+    ),
     "openapi_extra": {"parameters": [JOB_ID, _MESSAGE_ID]},
 }
 

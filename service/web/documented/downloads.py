@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from service.web.documented.terms import BYTES, JOB_ID, NOT_MODIFIED, Answers, Words, header, parameter, problems
+from service.web.documented.terms import (
+    BYTES,
+    IF_MATCH,
+    JOB_ID,
+    NOT_MODIFIED,
+    Answers,
+    Words,
+    header,
+    parameter,
+    problems,
+)
 
 _HEADERS = {
     "ETag": header("Of these bytes: each format and each coding has its own."),
@@ -20,10 +30,11 @@ _FILE: Answers = {
 }
 _ASKING = [
     parameter("Range", "header", "One range of bytes (RFC 9110, 14); anything else is ignored.", example="bytes=0-99"),
-    parameter("If-Range", "header", "The ETag that the range is of; another gives the whole."),
+    parameter("If-Range", "header", "The ETag that the range is of; another, or a date, gives the whole."),
+    IF_MATCH,
     parameter("If-None-Match", "header", "An ETag: 304 where it is still the same."),
 ]
-_ERRORS = ("job_not_found", "job_expired", "range_not_satisfiable", "storage_failed")
+_ERRORS = ("job_not_found", "job_expired", "precondition_failed", "range_not_satisfiable", "storage_failed")
 _GZIP = parameter(
     "format",
     "query",
@@ -44,7 +55,12 @@ GET_ORIGINAL: Words = {
     "openapi_extra": {
         "parameters": [
             JOB_ID,
-            parameter("Accept-Encoding", "header", "Codings the client can undo.", example="gzip, br, zstd"),
+            parameter(
+                "Accept-Encoding",
+                "header",
+                "Codings the client can undo; the stored one is sent if it weighs no less than `identity`.",
+                example="gzip, br, zstd",
+            ),
             *_ASKING,
         ]
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from service.web.documented.terms import JOB_ID, NOT_MODIFIED, PAGE, TEXT, Words, header, parameter, problems
+from service.web.documented.terms import IF_MATCH, JOB_ID, NOT_MODIFIED, PAGE, TEXT, Words, header, parameter, problems
 from service.web.schemas import Job, JobPage, SeveralJobs
 
 _WAIT_TEXT = (
@@ -17,6 +17,7 @@ _WAIT = [
     parameter(
         "If-None-Match", "header", "The ETag of the answer before: 304 where nothing has changed.", example='"7"'
     ),
+    IF_MATCH,
 ]
 _IDS = parameter(
     "ids",
@@ -24,7 +25,8 @@ _IDS = parameter(
     "These jobs, up to 500, separated by commas; held together by `wait`. Without it: the list of all, for the admin.",
     {"type": "string", "pattern": "^[a-z2-7]{26}(,[a-z2-7]{26}){0,499}$"},
 )
-_MANAGE = ("key_needed", "cross_site", "job_not_found", "job_expired")
+_STATUS_MATCH = IF_MATCH | {"description": "ETags of the job's status, or `*`: at any other version nothing is done."}
+_MANAGE = ("key_needed", "cross_site", "job_not_found", "job_expired", "precondition_failed")
 _HEADERS = {
     "ETag": header("Changes with the status; each form has its own, a page has none."),
     "Retry-After": header("Seconds until asking again is worth while; until the job has ended.", "integer"),
@@ -40,14 +42,16 @@ GET_JOB: Words = {
     "summary": "Status of a job",
     "responses": {200: _job_answer("The status: as text one line, for browsers a page.")}
     | NOT_MODIFIED
-    | problems("job_not_found", "job_expired", "bad_option"),
+    | problems("job_not_found", "job_expired", "precondition_failed", "bad_option"),
     "openapi_extra": {"parameters": [JOB_ID, *_WAIT]},
 }
 GET_JOBS: Words = {
     "operation_id": "get_jobs",
     "summary": "Status of several jobs by id, or a list of all (admin)",
     "response_model": JobPage | SeveralJobs,
-    "responses": {200: {"description": "The jobs."}} | NOT_MODIFIED | problems("admin_only", "bad_option"),
+    "responses": {200: {"description": "The jobs."}}
+    | NOT_MODIFIED
+    | problems("admin_only", "precondition_failed", "bad_option"),
     "openapi_extra": {"parameters": [_IDS, *_WAIT]},
 }
 _EVENTS_TEXT = (
@@ -89,22 +93,22 @@ CANCEL: Words = {
         202: _job_answer("It is running, and will stop within a second."),
     }
     | problems(*_MANAGE, "not_cancellable"),
-    "openapi_extra": {"parameters": [JOB_ID]},
+    "openapi_extra": {"parameters": [JOB_ID, _STATUS_MATCH]},
 }
 RETRY: Words = {
     "operation_id": "retry_job",
     "summary": "Run a failed or cancelled job again",
     "status_code": 202,
     "responses": {202: _job_answer("It is queued.")} | problems(*_MANAGE, "not_retryable"),
-    "openapi_extra": {"parameters": [JOB_ID]},
+    "openapi_extra": {"parameters": [JOB_ID, _STATUS_MATCH]},
 }
 DELETE: Words = {
     "operation_id": "delete_job",
     "summary": "Remove a job and its files",
     "status_code": 204,
     "responses": {204: {"description": "It is gone; what was running is stopped."}}
-    | problems("key_needed", "cross_site", "job_not_found", "storage_failed"),
-    "openapi_extra": {"parameters": [JOB_ID]},
+    | problems("key_needed", "cross_site", "job_not_found", "precondition_failed", "storage_failed"),
+    "openapi_extra": {"parameters": [JOB_ID, _STATUS_MATCH]},
 }
 DELETE_BY_FORM: Words = {
     "operation_id": "delete_job_by_form",
@@ -114,6 +118,6 @@ DELETE_BY_FORM: Words = {
         200: {"description": "For browsers: a page that says so.", "content": PAGE},
         204: {"description": "It is gone; what was running is stopped."},
     }
-    | problems("key_needed", "cross_site", "job_not_found", "storage_failed"),
-    "openapi_extra": {"parameters": [JOB_ID]},
+    | problems("key_needed", "cross_site", "job_not_found", "precondition_failed", "storage_failed"),
+    "openapi_extra": {"parameters": [JOB_ID, _STATUS_MATCH]},
 }

@@ -31,6 +31,9 @@ def parameter(
     return words if example is None else words | {"example": example}
 
 
+IF_MATCH = parameter(
+    "If-Match", "header", "ETags, or `*`: anything else than what they name is refused with 412.", example='"7"'
+)
 JOB_ID = parameter(
     "job_id", "path", "The job's id, from the 202.", {"type": "string", "pattern": "^[a-z2-7]{26}$"}, required=True
 )

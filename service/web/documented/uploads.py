@@ -71,6 +71,7 @@ _ERRORS = (
     "cross_site",
     "receive_timeout",
     "superseded",
+    "length_required",
     "upload_too_large",
     "urlencoded",
     "content_encoding",
@@ -139,7 +140,7 @@ def _upload(operation_id: str, summary: str, *, form: bool = False, named: bool 
         "responses": {202: _ACCEPTED} | problems(*errors),
         "openapi_extra": {
             "parameters": [name, *_OPTIONS, *_HEADERS],
-            # An empty body is a file of no bytes.
+            # An empty body is a file of no bytes; its length must be said.
             "requestBody": {"required": False, "content": content},
         },
     }

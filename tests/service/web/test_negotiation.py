@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from service.web.negotiation import Kind, accepts_coding, kind_of
+from service.web.negotiation import Kind, kind_of, prefers_coding
 from tests.service.web.asking import request_with
 
 CHROME = (
@@ -71,7 +72,7 @@ def test_no_accept_header_is_an_error(text: str) -> None:
     request = request_with({"Accept": text, "Accept-Encoding": text})
 
     assert kind_of(request) in Kind
-    assert accepts_coding(request, "gzip") in (True, False)
+    assert prefers_coding(request, "gzip") in (True, False)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +90,50 @@ def test_no_accept_header_is_an_error(text: str) -> None:
         ("GZIP", "gzip", True),
         ("", "gzip", False),
         (None, "gzip", False),
+        # Weights: as it came is as good as a coding, unless it is said to be worse.
+        ("zstd;q=0.5", "zstd", True),
+        ("identity;q=1, zstd;q=0.5", "zstd", False),
+        ("zstd;q=0.5, identity;q=0.6", "zstd", False),
+        ("zstd;q=0.5, identity;q=0.5", "zstd", True),
+        ("zstd, identity;q=0.5", "zstd", True),
+        ("zstd, identity", "zstd", True),
+        ("gzip, identity, zstd;q=0.9", "zstd", False),
+        ("zstd, gzip;q=0.9, identity;q=0", "zstd", True),
+        ("identity;q=0", "zstd", False),
+        ("identity;q=0, *", "zstd", True),
+        ("*;q=0", "zstd", False),
+        ("*;q=0, zstd;q=0.1", "zstd", True),
+        ("*;q=0.5, zstd;q=0.3", "zstd", False),
+        ("*;q=0.5, zstd;q=0.3, identity;q=0.2", "zstd", True),
+        ("*;q=0.5, identity;q=0.9", "zstd", False),
+        ("*;q=0.5", "zstd", True),
+        # Names, spaces, other spellings.
+        ("x-gzip", "gzip", True),
+        ("x-gzip;q=0, gzip", "gzip", True),
+        ("x-gzip, gzip;q=0", "gzip", False),
+        ("x-zstd", "zstd", False),
+        ("  ZStd ; Q=0.4 ,\tIDENTITY;q = 0.3", "zstd", True),
+        (",,zstd,,", "zstd", True),
+        ("zstdx, xzstd", "zstd", False),
+        ("zstd;q=lots", "zstd", False),
+        ("zstd;q=", "zstd", False),
+        ("zstd;q=-1", "zstd", False),
+        ("zstd;q=nan", "zstd", False),
+        ("zstd;q=5", "zstd", True),
+        ("zstd;level=3", "zstd", True),
     ],
 )
 def test_a_coding_is_sent_only_to_who_can_undo_it(accepted: str | None, coding: str, is_accepted: bool) -> None:
     request = request_with({} if accepted is None else {"Accept-Encoding": accepted})
 
-    assert accepts_coding(request, coding) is is_accepted
+    assert prefers_coding(request, coding) is is_accepted
+
+
+def test_a_list_on_several_lines_is_one_list() -> None:
+    def asking(*lines: tuple[str, str]) -> Request:
+        request = request_with({})
+        return Request(request.scope | {"headers": [(name.encode(), value.encode()) for name, value in lines]})
+
+    assert prefers_coding(asking(("accept-encoding", "gzip"), ("accept-encoding", "zstd")), "zstd")
+    assert not prefers_coding(asking(("accept-encoding", "zstd;q=0.5"), ("accept-encoding", "identity")), "zstd")
+    assert kind_of(asking(("accept", "image/png"), ("accept", "text/plain"))) is Kind.TEXT
