@@ -1,7 +1,9 @@
-"""uvicorn's HTTP/1.1 protocol with what a service on a network needs: a deadline and a limit for headers.
+"""uvicorn's HTTP/1.1 protocol with what a service on a network needs: whole requests are answered, others refused.
 
-uvicorn 0.54 has no time limit of its own for a request's headers, and its parser takes 512 KB of them. Bodies have
-their own limit on silence, in ``web.body``. This leans on uvicorn's internals: the lock pins it, tests hold it.
+uvicorn 0.54 has no time limit for a request's headers, and its parser takes 512 KB of them. It drops the body of who
+offers an upgrade, hangs up on who ends its sending after a whole request, and writes the refusal of a broken request
+over the answer to the one before it. Bodies have their own limit on silence, in ``web.body``. This leans on uvicorn's
+internals: the lock pins it, tests hold it.
 """
 
 from __future__ import annotations
@@ -9,22 +11,40 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, ServiceError
+from service.http_answers import ended_by_closing, last_word
 from service.web.event_stream import TRANSPORT
+from service.web.request_head import expects_continue, refusal_of
 
 MAX_HEAD_BYTES = 64 * 1024
 
+PING_SECONDS = 5.0
+"""Whether a client that has ended its sending is still there, only data tells: ``close`` sends the same FIN as
+``shutdown(SHUT_WR)``, and the kernel of one that has closed answers keep-alive probes all the same, for a minute (Linux
+6.18). It answers data with a reset, and then the next ping fails: the client is found gone after two."""
+
+
+class _Refused(Exception):
+    """The head was read whole and is refused: nothing after it is read."""
+
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Closes connections whose headers do not arrive whole in time, or are too large."""
+    """Answers whole requests in their order; refuses broken ones, and heads that are too large or come too late."""
 
     header_timeout_seconds = 15.0
 
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _is_in_head = True
+    _has_refused = False
+    """Nothing more is read as HTTP."""
+    _answered: Any = None
+    """The cycle whose answer is under way or was the last; ``cycle`` is the one last read, others wait between them."""
+    _pings: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -32,44 +52,77 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
+        if self._pings is not None:
+            self._pings.cancel()
         super().connection_lost(exc)
+        # uvicorn tells the request that was read last, which others may wait for.
+        _tell_gone(self._answered)
 
-    def _expect_head(self) -> None:
-        self._cancel_deadline()
-        self._is_in_head, self._head_bytes = True, 0
-        self._deadline = self.loop.call_later(self.header_timeout_seconds, self._close_late)
-
-    def _cancel_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _close_late(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
+    # What arrives.
 
     def data_received(self, data: bytes) -> None:
+        if self._has_refused:
+            # Taken all the same, for a while: a client that still sends would be reset, and never read why.
+            return
         if self._is_in_head:
             self._head_bytes += len(data)
             if self._deadline is None:
                 self._expect_head()
-        super().data_received(data)
-        if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse_head()
+        self._unset_keepalive_if_required()
+        self._feed(data)
+        if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES and not self._has_refused:
+            self._refuse(_too_large())
 
-    def _refuse_head(self) -> None:
-        text = b"431 headers_too_large: At most 64 KiB of headers are taken.\n"
-        head = b"HTTP/1.1 431 \r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        self.transport.write(head % len(text) + text)
-        self.transport.close()
+    def _feed(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+                self._read_again_without_upgrade()
+            except httptools.HttpParserError:
+                if not self._has_refused:
+                    self.logger.warning("Invalid HTTP request received.")
+                    self._refuse(ServiceError(BAD_REQUEST, "This is not HTTP/1.1 as RFC 9112 has it."))
+                return
+
+    def _read_again_without_upgrade(self) -> None:
+        """Go on behind a head that offers another protocol, as if it did not (RFC 9110, 7.8).
+
+        The parser takes what follows such a head for the other protocol. A new one is shown the head without the offer.
+        """
+        head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        head += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(b"\r\n".join([*head, b"", b""]))
 
     def on_headers_complete(self) -> None:
+        version = self.parser.get_http_version()
+        error = refusal_of(self.parser.get_method(), version, self.headers)
+        # One that came in a single piece was not seen to grow.
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            error = _too_large()
+        if error is None and self.parser.should_upgrade():
+            return
         self._is_in_head = False
         self._cancel_deadline()
+        if error is not None:
+            self._answer_last(error)
+            raise _Refused
+        self.expect_100_continue = expects_continue(version, self.headers)
         scope: Any = self.scope
         # What lasts limits what its connection may hold.
         scope["extensions"] = {TRANSPORT: self.transport}
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answered = cycle
+        has_chunks = cycle.scope["http_version"] != "1.0"
+        suited: Any = app if has_chunks else ended_by_closing(cycle, app)
+        super()._start_asgi_task(cycle, suited)
 
     def on_body(self, body: bytes) -> None:
         # As uvicorn's, which copies each byte into a bytearray and out of it again: here a chunk goes through.
@@ -82,17 +135,101 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         # The next request on this connection; uvicorn's keep-alive timer limits the time until it begins.
         self._is_in_head, self._head_bytes = True, 0
 
-    def send_400_response(self, msg: str) -> None:
-        cycle: Any = self.cycle
-        if cycle is not None and cycle.response_started:
-            # An answer is under way on this connection; a second one would be read as part of it.
+    # What ends a connection.
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Return whether the connection stays: a client that ends its sending may well wait for its answers."""
+        if self._has_refused:
+            # It has sent all it will: nothing to take any more.
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+        elif not self._is_in_head:
+            self._drop_unfinished()
+        stays = self._ends_with_answers()
+        if stays:
+            self._pings = self.loop.call_later(PING_SECONDS, self._ping)
+        return stays
+
+    def _ping(self) -> None:
+        """Send what every client passes over (RFC 9110, 15.2.1), unless an answer is under way, which tells as much."""
+        cycle = self._answered
+        if not cycle.response_started and cycle.scope["http_version"] == "1.1":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._pings = self.loop.call_later(PING_SECONDS, self._ping)
+
+    def _ends_with_answers(self) -> bool:
+        """Return whether a request waits for its answer; the last answer then ends the connection (RFC 9112, 9.6)."""
+        self._cancel_deadline()
+        last: Any = self.cycle
+        if last is None or last.response_complete:
+            return False
+        last.keep_alive = False
+        return True
+
+    def _drop_unfinished(self) -> None:
+        """Forget the request whose body does not come whole. Those before it are still answered."""
+        broken = self.cycle
+        if self.pipeline and self.pipeline[0][0] is broken:
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._answered
+        else:
+            _tell_gone(broken)
+            self.cycle = None  # type: ignore[assignment]
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Refuse what was read last and is not HTTP: a head, or a body."""
+        if self._is_in_head:
+            self.on_message_begin()
+        elif self.cycle.response_started:
+            # A second answer would be read as part of the first.
+            self._has_refused = True
             self.transport.close()
             return
-        super().send_400_response(msg)
+        else:
+            self._drop_unfinished()
+        self._answer_last(error)
+
+    def _answer_last(self, error: ServiceError) -> None:
+        """Answer with this, after the answers to all requests before it, and end the connection."""
+        self._has_refused = True
+        self._cancel_deadline()
+        self.app = last_word(error)
+        # The answer is the same everywhere, and what was asked for may not be readable.
+        self.url = b"/"
+        super().on_headers_complete()
+        self.cycle.keep_alive = False
+
+    def _expect_head(self) -> None:
+        self._cancel_deadline()
+        self._is_in_head, self._head_bytes = True, 0
+        self._deadline = self.loop.call_later(self.header_timeout_seconds, self._close_late)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close_late(self) -> None:
+        self._has_refused = True
+        if not self._ends_with_answers():
+            self.transport.close()
+
+
+def _too_large() -> ServiceError:
+    return ServiceError(HEADERS_TOO_LARGE, "At most 64 KiB of headers are taken.")
+
+
+def _tell_gone(cycle: Any) -> None:
+    """Have the request behind a cycle learn that its client is gone."""
+    if cycle is not None and not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
 
 
 def limited_protocol(header_timeout_seconds: float) -> type[asyncio.Protocol]:

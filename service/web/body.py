@@ -1,4 +1,4 @@
-"""A request's body as chunks, with a limit on silence; and how much of it has been taken."""
+"""A request's body as chunks: as long as it was announced, with a limit on silence; and how much of it was taken."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
+from starlette.types import Message
 
-from service.errors import RECEIVE_TIMEOUT, ServiceError
+from service.errors import BAD_REQUEST, BODY_TRUNCATED, LENGTH_REQUIRED, RECEIVE_TIMEOUT, ServiceError
 
 
 class ClientGone(Exception):
@@ -18,26 +19,59 @@ class Body:
     """The chunks of one request."""
 
     def __init__(self, request: Request, *, timeout_seconds: float) -> None:
-        self._receive = request.receive
+        self._request = request
         self._timeout_seconds = timeout_seconds
         self.is_finished = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield chunks as they arrive, none of them empty.
+        """Yield chunks as they arrive, none of them empty. It ends when all that was announced has come.
 
         Raises:
             ClientGone: the connection was lost, or its data was not HTTP any more.
-            ServiceError: receive_timeout, after that much silence.
+            ServiceError: receive_timeout, after that much silence; body_truncated, bad_request, its length is not the
+                one of its ``Content-Length``, whatever the parser made of it; length_required.
         """
+        declared, received = _declared_bytes(self._request), 0
         while not self.is_finished:
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    message = await self._receive()
-            except TimeoutError as error:
-                detail = f"No byte arrived for {self._timeout_seconds:g} seconds; nothing was kept."
-                raise ServiceError(RECEIVE_TIMEOUT, detail) from error
+            message = await self._next()
             if message["type"] == "http.disconnect":
                 raise ClientGone
+            chunk = message.get("body", b"")
             self.is_finished = not message.get("more_body", False)
-            if chunk := message.get("body", b""):
+            received += len(chunk)
+            if declared is not None:
+                _check_length(received, declared, is_finished=self.is_finished)
+            if chunk:
                 yield chunk
+
+    async def _next(self) -> Message:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._request.receive()
+        except TimeoutError as error:
+            detail = f"No byte arrived for {self._timeout_seconds:g} seconds; nothing was kept."
+            raise ServiceError(RECEIVE_TIMEOUT, detail) from error
+
+
+def _declared_bytes(request: Request) -> int | None:
+    """Return the length the head announces; None where the end of the body says it."""
+    headers = request.headers
+    lengths = {value.strip() for value in headers.getlist("content-length")}
+    if not lengths:
+        # HTTP/2 frames bodies itself; in HTTP/1 one that is not announced is none, and what was sent would be lost.
+        if request.scope.get("http_version") in ("1.0", "1.1") and "transfer-encoding" not in headers:
+            detail = "Send a Content-Length, or the body in chunks: curl -T FILE does. An empty file has length 0."
+            raise ServiceError(LENGTH_REQUIRED, detail)
+        return None
+    length = lengths.pop()
+    if lengths or not (length.isascii() and length.isdigit()):
+        raise ServiceError(BAD_REQUEST, "Content-Length is one number of bytes.")
+    return int(length)
+
+
+def _check_length(received: int, declared: int, *, is_finished: bool) -> None:
+    if received > declared:
+        raise ServiceError(BAD_REQUEST, f"More than the {declared} bytes of its Content-Length arrived; none was kept.")
+    if is_finished and received < declared:
+        detail = f"{received} of the {declared} bytes of its Content-Length arrived; none was kept. Send it again."
+        raise ServiceError(BODY_TRUNCATED, detail)

@@ -53,7 +53,7 @@ def problem(request: Request, error: ServiceError) -> Response:
     """Return the error in the form the client likes; programs that say nothing get the document."""
     kind = error.kind
     headers = {"Cache-Control": "no-store", "Vary": "Accept", **error.headers}
-    if kind is METHOD_NOT_ALLOWED:
+    if kind is METHOD_NOT_ALLOWED and "app" in request.scope:
         headers["Allow"] = ", ".join(other_methods(request))
     body: dict[str, Any] = {
         "type": "about:blank",

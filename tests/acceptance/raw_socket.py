@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
+from io import BufferedReader, BytesIO
 
 from tests.acceptance.asking import Answer
 from tests.acceptance.patience import PATIENCE_SECONDS
@@ -72,6 +73,28 @@ def read_answer(connection: socket.socket) -> Answer:
     response = HTTPResponse(connection)
     response.begin()
     return Answer(response.status, response.headers, response.read())
+
+
+class _Kept(BufferedReader):
+    """What ``HTTPResponse`` reads one answer from, left open for the next."""
+
+    def makefile(self, *_: object) -> BufferedReader:
+        return self
+
+    def close(self) -> None:
+        """Stay open."""
+
+
+def read_answers(source: socket.socket | bytes, *methods: str) -> list[Answer]:
+    """Return the answers to requests sent together, of these methods; of bytes, no more than these must be there."""
+    raw = BytesIO(source) if isinstance(source, bytes) else source.makefile("rb", buffering=0)
+    kept, answers = _Kept(raw), []  # type: ignore[arg-type,var-annotated]
+    for method in methods:
+        response = HTTPResponse(kept, method=method)  # type: ignore[arg-type]
+        response.begin()
+        answers.append(Answer(response.status, response.headers, response.read()))
+    assert not isinstance(source, bytes) or kept.read() == b""
+    return answers
 
 
 def status_of(answer: bytes) -> int:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 
@@ -26,11 +27,13 @@ class LiveServer:
 
     address: tuple[str, int]
     parts: Parts
+    connections: set[Any]
+    """uvicorn's: one protocol each."""
 
 
 @contextmanager
-def live_server(settings: Settings) -> Iterator[LiveServer]:
-    """Serve from a thread until the block ends."""
+def live_server(settings: Settings, *, loop: str = "auto") -> Iterator[LiveServer]:
+    """Serve from a thread until the block ends; ``loop`` is the kind of event loop, in uvicorn's words."""
     service = Service(settings)
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -47,6 +50,7 @@ def live_server(settings: Settings) -> Iterator[LiveServer]:
         http=limited_protocol(15),
         ws="none",
         lifespan="on",
+        loop=loop,  # type: ignore[arg-type]
         log_config=None,
         timeout_graceful_shutdown=SERVER_GRACE_SECONDS,
     )
@@ -57,7 +61,7 @@ def live_server(settings: Settings) -> Iterator[LiveServer]:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield LiveServer(server.servers[0].sockets[0].getsockname()[:2], service.parts)
+        yield LiveServer(server.servers[0].sockets[0].getsockname()[:2], service.parts, server.server_state.connections)
     finally:
         loops[0].call_soon_threadsafe(service.begin_stop)
         server.should_exit = True
