@@ -11,35 +11,26 @@ import tarfile
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import SEEK_END
-from itertools import chain
 from typing import IO, BinaryIO, Protocol, cast
 
 from service import zip_stream
+from service.archive_member import Member, exactly
 from service.chunks import ChunkReader
 from service.codec import CODECS
 from service.codec_terms import Chunk, CodecError, Finished, Format, Level, ignore, translated
-from service.gzip_pieces import PIECE_BYTES, Engine
-from service.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
+from service.gzip_pieces import Engine
+from service.zip_member import pack_member
+
+__all__ = ["ARCHIVES", "Archive", "Member"]
 
 READ_BYTES = 1 << 20
 
 _ZIP_ERRORS = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error, struct.error)
 """What ``zipfile`` raises for a spoilt file: besides its own error, those of an unknown method or version, of a flag
 that says "encrypted", of a name that is no UTF-8, of data that does not inflate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One file to be packed."""
-
-    name: str
-    """Safe and unique: made by ``archive_names``."""
-    size_bytes: int
-    read: Callable[[], Iterator[Chunk]]
-    """Called once, when its turn has come; the iterator is used up before the next member is read."""
 
 
 class Archive(Protocol):
@@ -105,7 +96,7 @@ class ZipArchive:
         offset = 0
         for member in members:
             engine = self.engines[level]
-            for part in _zip_member(member, offset, engine=engine, threads=threads, finished=finished):
+            for part in pack_member(member, offset, engine=engine, threads=threads, finished=finished):
                 if isinstance(part, zip_stream.Entry):
                     entries.append(part)
                 else:
@@ -129,50 +120,6 @@ def _require_end_record(file: BinaryIO) -> None:
     file.seek(max(0, file.tell() - zip_stream.END_BYTES))
     if not zip_stream.is_end_record(file.read()):
         raise CodecError("The zip does not end with its end record.")
-
-
-def _zip_member(
-    member: Member, offset: int, *, engine: Engine, threads: int, finished: Finished
-) -> Iterator[Chunk | zip_stream.Entry]:
-    chunks = _exactly(member)
-    head = list(_head(chunks))
-    method = zip_stream.STORED if _is_incompressible(head) else zip_stream.DEFLATED
-    entry = zip_stream.new_entry(member.name, size_bytes=member.size_bytes, method=method, offset=offset)
-    yield zip_stream.local_header(entry)
-    rest = chain(head, chunks)
-    if method == zip_stream.STORED:
-        parts = zip_stream.stored(rest, entry, finished=finished)
-    else:
-        # Threads are started for each member: one piece would keep but one of them busy.
-        threads = threads if member.size_bytes > PIECE_BYTES else 1
-        parts = zip_stream.deflated(rest, entry, engine=engine, threads=threads, finished=finished)
-    for part in parts:
-        yield part
-        if isinstance(part, zip_stream.Entry):
-            yield zip_stream.descriptor(part)
-
-
-def _head(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Take the first MiB or a little more of a member: what there is to judge it by."""
-    seen = 0
-    while seen < SAMPLES * SAMPLE_BYTES and (chunk := next(chunks, None)) is not None:
-        seen += len(chunk)
-        yield chunk
-
-
-def _is_incompressible(head: list[Chunk]) -> bool:
-    view = b"".join(head)
-    return is_incompressible(probe(lambda offset, size: view[offset : offset + size], len(view)))
-
-
-def _exactly(member: Member) -> Iterator[Chunk]:
-    """Yield a member's bytes, and hold it to its size."""
-    seen = 0
-    for chunk in member.read():
-        seen += len(chunk)
-        yield chunk
-    if seen != member.size_bytes:
-        raise CodecError(f"A member of {member.size_bytes} bytes gave {seen}.")
 
 
 def _read_all(stream: IO[bytes]) -> Iterator[bytes]:
@@ -246,7 +193,7 @@ def _tar(members: list[Member], spans: _Spans) -> Iterator[Chunk]:
         header, padding = _tar_header(member), bytes(_tar_padding(member))
         spans.add(len(header), is_content=False)
         yield header
-        for chunk in _exactly(member):
+        for chunk in exactly(member, member.read):
             spans.add(len(chunk), is_content=True)
             yield chunk
         spans.add(len(padding), is_content=False)

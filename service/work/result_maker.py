@@ -163,7 +163,7 @@ def _make_archive(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     names = archive_names([source.name for source in job.sources])
     readers = [SourceReader(tools.store, source) for source in job.sources]
     members = [
-        Member(name, source.size_bytes, reader.__iter__)
+        Member(name, source.size_bytes, reader.__iter__, reader.look)
         for name, source, reader in zip(names, job.sources, readers, strict=True)
     ]
     packed = archive.pack(members, level=Level(job.level), threads=attempt.threads, finished=attempt.advance)

@@ -26,7 +26,6 @@ class SourceReader:
         self._store = store
         self._source = source
         self._digest = hashlib.sha256()
-        self._bytes_read = 0
 
     @property
     def sha256(self) -> str:
@@ -41,23 +40,23 @@ class SourceReader:
             StorageFailed: the file cannot be opened.
             OSError: the file cannot be read.
         """
-        with open_source(self._store, self._source) as file:
-            while chunk := file.read(READ_BYTES):
-                self._take(chunk)
-                yield chunk
-        self._prove()
-
-    def _take(self, chunk: bytes) -> None:
-        self._digest.update(chunk)
-        self._bytes_read += len(chunk)
-        if self._bytes_read > self._source.size_bytes:
-            raise AttemptFailed("source_damaged", "The stored upload has more bytes than arrived.")
-
-    def _prove(self) -> None:
-        if self._bytes_read != self._source.size_bytes:
-            raise AttemptFailed("source_damaged", "The stored upload has fewer bytes than arrived.")
+        for chunk in self.look():
+            self._digest.update(chunk)
+            yield chunk
         if self._source.sha256 not in (None, self.sha256):
             raise AttemptFailed("source_damaged", "The stored upload has another SHA-256 than what arrived.")
+
+    def look(self) -> Iterator[bytes]:
+        """Yield the same bytes without hashing them, as often as is asked; otherwise as iterating."""
+        bytes_read = 0
+        with open_source(self._store, self._source) as file:
+            while chunk := file.read(READ_BYTES):
+                bytes_read += len(chunk)
+                if bytes_read > self._source.size_bytes:
+                    raise AttemptFailed("source_damaged", "The stored upload has more bytes than arrived.")
+                yield chunk
+        if bytes_read != self._source.size_bytes:
+            raise AttemptFailed("source_damaged", "The stored upload has fewer bytes than arrived.")
 
 
 def open_source(store: FileStore, source: ClaimedSource) -> BinaryIO:

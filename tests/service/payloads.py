@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from io import SEEK_CUR
+from itertools import repeat
 from pathlib import Path
+
+from service.codec import Chunk
 
 MIB = 1 << 20
 _WORDS = [f"{index * 2654435761 % 1000003:x}" for index in range(3000)]
@@ -51,3 +55,24 @@ def threads_settle_at(count: int) -> bool:
             return False
         time.sleep(0.001)
     return True
+
+
+ZEROS = bytes(MIB)
+
+
+def giant(size_bytes: int, start: bytes) -> Iterator[bytes]:
+    """Yield ``start``, then ``ZEROS`` itself up to ``size_bytes``: quickly packed, and sparse as a file."""
+    yield start
+    whole, rest = divmod(size_bytes - len(start), MIB)
+    yield from repeat(ZEROS, whole)
+    yield bytes(rest)
+
+
+def write_sparse(path: Path, chunks: Iterable[Chunk]) -> None:
+    """Write a file in which ``ZEROS`` are holes."""
+    with path.open("wb") as file:
+        for chunk in chunks:
+            if chunk is ZEROS:
+                file.seek(len(chunk), SEEK_CUR)
+            else:
+                file.write(chunk)
