@@ -104,11 +104,13 @@ def is_end_record(data: bytes) -> bool:
 
 
 def _central_header(entry: Entry) -> bytes:
-    numbers = [entry.size_bytes, entry.packed_bytes, entry.offset]
-    large = [number for number in numbers if number >= LIMIT_32]
-    extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
-    size, packed, offset = (min(number, LIMIT_32) for number in numbers)
-    version = _VERSION_ZIP64 if entry.zip64 or large else _VERSION_DEFLATE
+    numbers = (entry.size_bytes, entry.packed_bytes, entry.offset)
+    version, extra = _VERSION_DEFLATE, b""
+    if max(numbers) >= LIMIT_32:
+        # All three, though one would do: after a member of exactly 0xFFFFFFFF bytes unzip 6.0 expects the sizes
+        # of every later one here, and misreads a field that holds its offset alone.
+        version, extra, numbers = _VERSION_ZIP64, struct.pack("<HHQQQ", 1, 24, *numbers), (LIMIT_32,) * 3
+    size, packed, offset = numbers
     fields = (0x02014B50, _MADE_BY_UNIX | version, version, _flags(entry), entry.method, 0, _DATE_1980)
     head = struct.pack("<IHHHHHH", *fields)
     tail = struct.pack(

@@ -99,7 +99,7 @@ def test_an_archive_that_does_not_hold_what_was_sent_is_caught(bench: Bench, cha
         ({"key": "s-" + "a" * 26}, "source_missing"),
     ],
 )
-@pytest.mark.parametrize("target", ["auto", "gzip"])
+@pytest.mark.parametrize("target", ["auto", "gzip", "zip"])
 def test_a_source_that_is_not_what_arrived_fails_for_good(bench: Bench, changes: Row, code: str, target: str) -> None:
     bench.submit(text(60_000), format=target, **changes)
 
