@@ -95,7 +95,11 @@ top of itself; it does not grow with the file. Other work on the machine slows M
 
 """
 TAIL = """
-- `tar.zst` and `tar.gz` cost what zstd and gzip cost. In zip, members that compression would not help are stored.
+- `tar.zst` and `tar.gz` cost what zstd and gzip cost. In zip, members that compression would not help are stored, so a
+  zip of photos is larger than they are by its headers.
+- In zip CRC and sizes stand before the data, so that readers of pipes open it. For that a job holds up to 8 MiB of each
+  member, packed, and reads twice what it stores of more than that. Only what deflates to more than 8 MiB is described
+  after its data: Java, bsdtar and Perl read that from a pipe too; `busybox unzip -` does not, and knows no Zip64.
 - Equal bytes, level and size give equal bytes, whatever the threads; threads add memory: at zstd `small` about 100 MiB
   each, at gzip and zip the pieces in work.
 - Every result is one gzip member, one zstd frame, one brotli or xz stream, however long: readers that stop at the end

@@ -59,7 +59,7 @@ class Archive(Protocol):
         ``finished`` is told of the members' bytes, not of what the archive adds to them.
 
         Raises:
-            CodecError: a member's bytes are more or fewer than its ``size_bytes``.
+            CodecError: a member's bytes are more or fewer than its ``size_bytes``, or others when they are read again.
         """
         ...
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from service.codec import Format
 from tests.parts import missing
 
 _HERE = Path(__file__).parent / "readers"
-_JAVA = f"java -XX:TieredStopAtLevel=1 {_HERE / 'ReadZip.java'}"
-_PERL = f"perl {_HERE / 'read_zip.pl'}"
+_JAVA = f"java -XX:TieredStopAtLevel=1 {quote(str(_HERE / 'ReadZip.java'))}"
+_PERL = f"perl {quote(str(_HERE / 'read_zip.pl'))}"
+_PYTHON = quote(sys.executable)
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,20 @@ READERS = {
         Reader("Java's ZipFile", ("javac",), f'{_JAVA} "$1"', lists=True),
         Reader("Java's ZipInputStream", ("javac",), f'{_JAVA} < <(cat "$1")', lists=True),
         Reader("Perl's IO::Uncompress::Unzip", ("perl",), f'{_PERL} < <(cat "$1")', lists=True),
-        Reader("Python's zipfile", ("python3",), 'python3 -m zipfile -e "$1" .'),
+        Reader("Python's zipfile", (), f'{_PYTHON} -m zipfile -e "$1" .'),
     ),
     Format.TAR_ZST: (
         Reader("tar", ("tar", "zstd"), 'tar --zstd -xf "$1"'),
         Reader("bsdtar from a pipe", ("bsdtar",), 'bsdtar -xf - < <(cat "$1")'),
         Reader("busybox tar", ("busybox", "zstd"), 'zstd -dcq "$1" | busybox tar -xf -'),
-        Reader("7z", ("7z",), '7z x -so -tzstd "$1" | 7z x -bso0 -bsp0 -si -ttar'),
+        Reader("7z", ("7z", "zstd"), 'zstd -dcq "$1" | 7z x -bso0 -bsp0 -si -ttar'),
     ),
     Format.TAR_GZ: (
         Reader("tar", ("tar",), 'tar -xzf "$1"'),
         Reader("bsdtar from a pipe", ("bsdtar",), 'bsdtar -xf - < <(cat "$1")'),
         Reader("busybox tar", ("busybox",), 'busybox tar -xzf - < <(cat "$1")'),
         Reader("7z", ("7z",), '7z x -so -tgzip "$1" | 7z x -bso0 -bsp0 -si -ttar'),
-        Reader("Python's tarfile", ("python3",), 'python3 -m tarfile -e "$1" .'),
+        Reader("Python's tarfile", (), f'{_PYTHON} -m tarfile -e "$1" .'),
     ),
 }
 """All that read every member of an archive of their format."""
