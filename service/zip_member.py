@@ -27,7 +27,6 @@ _MIGHT_OUTGROW_32 = LIMIT_32 - (64 << 20)
 """From here on what is deflated may need more than 32 bits though its source does not: deflate can add 0.03 %, which is
 1.3 MB of 4 GiB. Then nobody could tell the width of a descriptor from the header, so it is deflated twice."""
 
-
 _JUDGED_BYTES = SAMPLES * SAMPLE_BYTES
 
 

@@ -122,6 +122,7 @@ def archive_of_giants(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("giants") / "a.zip", chain(giants, starmap(member, AFTER_THEM.items())))
 
 
+@pytest.mark.timeout(600)
 def test_java_reads_giants_from_a_pipe(archive_of_giants: Path, folder: Path) -> None:
     found = read_all(java_reader(from_a_pipe=True), archive_of_giants, folder)
 
@@ -132,6 +133,7 @@ def test_java_reads_giants_from_a_pipe(archive_of_giants: Path, folder: Path) ->
     assert found == expected | {name: seen(content) for name, content in AFTER_THEM.items()}
 
 
+@pytest.mark.timeout(600)
 def test_bsdtar_reads_giants_from_a_pipe(archive_of_giants: Path, folder: Path) -> None:
     # It compares checksums itself, and complains.
     assert run(Reader("", ("bsdtar",), 'bsdtar -xOf - < <(cat "$1") >/dev/null'), archive_of_giants, folder) == b""
