@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,30 @@ def test_only_what_is_stored_and_cannot_be_held_is_looked_at_first(size_bytes: i
 
     assert (read.times, look.times) == (1, looks)
     assert zipfile.ZipFile(io.BytesIO(data)).read("a") == content
+
+
+def test_looking_hands_control_back_and_is_no_progress() -> None:
+    content = noise(3 * HELD_BYTES)
+    told: list[int] = []
+    stream = ARCHIVES[Format.ZIP].pack([member("a", content)], level=Level.FAST, finished=told.append)
+
+    before_the_head = list(takewhile(lambda chunk: not chunk, stream))
+
+    assert len(before_the_head) == len(content) // MIB
+    assert told == []
+    for _ in stream:
+        pass
+    assert sum(told) == len(content)
+
+
+@pytest.mark.parametrize("content", [b"", text(15 * MIB), SLOW_TO_DEFLATE, noise(HELD_BYTES)], ids=len)
+def test_each_byte_is_told_of_once(content: bytes) -> None:
+    told: list[int] = []
+
+    for _ in ARCHIVES[Format.ZIP].pack([member("a", content)], level=Level.FAST, threads=2, finished=told.append):
+        pass
+
+    assert sum(told) == len(content)
 
 
 def test_member_without_a_look_is_read_twice() -> None:
