@@ -22,7 +22,8 @@ class FailureKind:
 
 FAILURES: Mapping[str, FailureKind] = {
     "source_missing": FailureKind("The uploaded file is not in the store any more.", is_fatal=True),
-    "source_damaged": FailureKind("The stored upload is not what arrived.", is_fatal=True),
+    # Not fatal: a bit may have flipped in memory only, and the next attempt reads the disk.
+    "source_damaged": FailureKind("The stored upload is not what arrived."),
     "codec_failed": FailureKind("The file could not be compressed."),
     "verify_failed": FailureKind("The compressed file did not give the original back, so it was thrown away."),
     "disk_full": FailureKind("There was no room left to store the result."),

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from service.checksum import Hash, new_checksum
 from storage.errors import StorageError
 from storage.file_store import Chunk, FileStore, Key, NewFile, PartFile, new_source_key
 
@@ -36,6 +37,8 @@ class Received:
     size_bytes: int
     sha256: str | None
     """Lower-case hex, where it was asked for."""
+    checksum: str
+    """As ``service.checksum``: every file has one, so that what waits on the disk is not trusted blindly."""
     chunks: Sequence[Chunk] | None = None
     """Of a small file that is still to be stored, with its row; None: it is durable."""
     others: Mapping[str, str] = field(default_factory=dict)
@@ -106,6 +109,7 @@ class Incoming:
         self.size_bytes = 0
         self._sink = sink
         self._digest = hashlib.sha256() if wants_digest else None
+        self._checksum = new_checksum()
         self._others = {name: hashlib.new(name, usedforsecurity=False) for name in others}
         self._part: PartFile | None = None
         self._is_committed = False
@@ -152,7 +156,7 @@ class Incoming:
         return self._received(new_source_key(), self._gathered)
 
     def _look_at(self, chunks: Sequence[Chunk]) -> None:
-        hashes = [*self._others.values(), *([] if self._digest is None else [self._digest])]
+        hashes: list[Hash] = [self._checksum, *self._others.values(), *([] if self._digest is None else [self._digest])]
         for digest in hashes:
             for chunk in chunks:
                 digest.update(chunk)
@@ -160,7 +164,7 @@ class Incoming:
     def _received(self, key: Key, chunks: Sequence[Chunk] | None = None) -> Received:
         sha256 = None if self._digest is None else self._digest.hexdigest()
         others = {name: digest.hexdigest() for name, digest in self._others.items()}
-        return Received(key, self.size_bytes, sha256, chunks, others)
+        return Received(key, self.size_bytes, sha256, self._checksum.hexdigest(), chunks, others)
 
     async def abort(self) -> None:
         """Remove whatever there is of it, durable or not. Never raises; does nothing after ``finish`` returned."""

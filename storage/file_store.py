@@ -171,6 +171,10 @@ class FileStore(Protocol):
         """
         ...
 
+    def drop_cached(self, key: Key) -> None:
+        """Have what is read next come from the disk and not from memory, as far as the system lets us. Never raises."""
+        ...
+
     def delete(self, keys: Iterable[Key]) -> None:
         """Remove committed files; missing ones are no error. Not synced: a sweep finds what a power loss revives.
 

@@ -53,6 +53,11 @@ class FileSystem:
         """Open a file for reading, buffered; a symbolic link is refused (ELOOP)."""
         return io.BufferedReader(io.FileIO(path, opener=_open_without_following))
 
+    def drop_cached(self, fd: int) -> None:
+        """Give up the clean pages of a file that memory holds. A hint: does nothing where it is unknown."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def begin_writeback(self, fd: int, offset: int, size_bytes: int) -> None:
         """Have the kernel start to write out a range, without waiting. A hint: does nothing where it is unknown.
 

@@ -8,7 +8,7 @@ time change stands in ``job_table``, what happens when a worker is gone in ``job
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
@@ -47,6 +47,8 @@ class ClaimedSource:
     size_bytes: int
     sha256: str | None
     media_type: str | None = None
+    checksum: str | None = None
+    """Of what arrived; None for what an earlier version received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def _claim() -> Update:
 _CLAIM = _claim()
 _BEGIN_ATTEMPT = insert(attempts).values(started_at=Now())
 _CLAIMED_SOURCES = (
-    select(sources.c.key, sources.c.name, sources.c.size_bytes, sources.c.sha256, sources.c.media_type)
+    select(*(sources.c[field.name] for field in fields(ClaimedSource)))
     .where(sources.c.job_seq == bindparam("seq"))
     .order_by(sources.c.position)
 )

@@ -30,6 +30,8 @@ class NewSource:
     size_bytes: int
     sha256: str | None
     media_type: str | None
+    checksum: str | None = None
+    """As ``service.checksum`` makes it of what arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def insert_job(connection: Connection, job: NewJob) -> dict[str, Any]:
                 "size_bytes": source.size_bytes,
                 "sha256": source.sha256,
                 "media_type": source.media_type,
+                "checksum": source.checksum,
             },
         )
     return made

@@ -92,6 +92,12 @@ class LocalFiles:
             except FileNotFoundError as error:
                 raise FileMissing(key) from error
 
+    def drop_cached(self, key: Key) -> None:
+        """As ``FileStore.drop_cached``. Pages that are not on the disk yet stay."""
+        path = self._path(key)
+        with suppress(OSError), self._file_system.open_reader(path) as file:
+            self._file_system.drop_cached(file.fileno())
+
     def delete(self, keys: Iterable[Key]) -> None:
         """As ``FileStore.delete``."""
         _try_all(self._unlink, [self._path(key) for key in keys], "deleting")

@@ -97,6 +97,8 @@ jobs = Table(
     Column("result_size_bytes", BigInteger),
     Column("result_sha256", _Digest),
     Column("stored_as_is", Boolean, nullable=False, server_default=text("0")),
+    # When the stored result was first found to be damaged or lost; NULL again once it is found whole.
+    _milliseconds("result_damaged_at"),
     Column("error_code", String(40)),
     Column("error_detail", String(500)),
     _milliseconds("run_at", nullable=False),
@@ -119,6 +121,7 @@ jobs = Table(
     Index("ix_jobs_lease", "status", "lease_expires_at", sqlite_where=text("status = 'running'")),
     Index("ix_jobs_expiry", "status", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
     Index("ix_jobs_status_seq", "status", "seq"),
+    Index("ix_jobs_damaged", "status", "seq", sqlite_where=text("result_damaged_at IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 
@@ -133,6 +136,8 @@ sources = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", _Digest),
     Column("media_type", String(255)),
+    # XXH3-64 of what arrived, in hex; NULL in rows of versions that made none.
+    Column("checksum", String(16)),
     Index("ix_sources_key", "key", unique=True, sqlite_where=text("key IS NOT NULL")),
 )
 

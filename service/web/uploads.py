@@ -248,7 +248,14 @@ class _Upload:
             ttl_milliseconds=1000 * (options.ttl_seconds or settings.result_ttl_seconds),
             max_attempts=settings.max_attempts,
             sources=tuple(
-                NewSource(file.stored.key, file.name, file.stored.size_bytes, file.stored.sha256, file.media_type)
+                NewSource(
+                    file.stored.key,
+                    file.name,
+                    file.stored.size_bytes,
+                    file.stored.sha256,
+                    file.media_type,
+                    file.stored.checksum,
+                )
                 for file in receipt.files
             ),
         )

@@ -1,4 +1,7 @@
-"""Reading stored sources in small steps: hashed, and held to what was recorded at the door."""
+"""Reading stored sources in small steps: hashed, and held to what was recorded at the door.
+
+The only way from a source to a result (ADR 0012): whoever wants its digest must have read it to its proven end.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from service.checksum import new_checksum
 from service.failures import AttemptFailed
 from storage.errors import FileMissing
 from storage.file_store import FileStore
@@ -17,34 +21,43 @@ the bytes are still in the core's cache when the codec takes them after the hash
 
 
 class SourceReader:
-    """Reads one source once, from its start, by iterating; afterwards ``sha256`` is what was read. For one thread.
+    """Reads one source once, from its start, by iterating; afterwards ``sha256`` is known. For one thread.
 
-    Reading is not progress: codecs read ahead of what they have done.
+    Reading is not progress: codecs read ahead of what they have done. ``look`` reads it besides.
     """
 
     def __init__(self, store: FileStore, source: ClaimedSource) -> None:
         self._store = store
         self._source = source
         self._digest = hashlib.sha256()
+        self._checksum = new_checksum()
+        self._is_proven = False
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of what was read so far, in hex."""
+        """The SHA-256 of the source, in hex.
+
+        Raises:
+            AttemptFailed: it was not read to its end, so that nothing is known of it.
+        """
+        if not self._is_proven:
+            raise AttemptFailed("verify_failed", "The compressor did not read the whole upload.")
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the bytes in steps of ``READ_BYTES``.
 
         Raises:
-            AttemptFailed: the file is gone, or is not what arrived: another size, or another digest than recorded.
+            AttemptFailed: the file is gone, or is not what arrived: another size, checksum or digest than recorded.
+                Its pages are dropped then: the next attempt reads the disk, where only the memory may have been wrong.
             StorageFailed: the file cannot be opened.
             OSError: the file cannot be read.
         """
         for chunk in self.look():
             self._digest.update(chunk)
+            self._checksum.update(chunk)
             yield chunk
-        if self._source.sha256 not in (None, self.sha256):
-            raise AttemptFailed("source_damaged", "The stored upload has another SHA-256 than what arrived.")
+        self._prove()
 
     def look(self) -> Iterator[bytes]:
         """Yield the same bytes without hashing them, as often as is asked; otherwise as iterating."""
@@ -53,10 +66,21 @@ class SourceReader:
             while chunk := file.read(READ_BYTES):
                 bytes_read += len(chunk)
                 if bytes_read > self._source.size_bytes:
-                    raise AttemptFailed("source_damaged", "The stored upload has more bytes than arrived.")
+                    raise self._damaged("The stored upload has more bytes than arrived.")
                 yield chunk
         if bytes_read != self._source.size_bytes:
-            raise AttemptFailed("source_damaged", "The stored upload has fewer bytes than arrived.")
+            raise self._damaged("The stored upload has fewer bytes than arrived.")
+
+    def _prove(self) -> None:
+        if self._source.checksum not in (None, self._checksum.hexdigest()):
+            raise self._damaged("The stored upload has another checksum than what arrived.")
+        if self._source.sha256 not in (None, self._digest.hexdigest()):
+            raise self._damaged("The stored upload has another SHA-256 than what arrived.")
+        self._is_proven = True
+
+    def _damaged(self, detail: str) -> AttemptFailed:
+        self._store.drop_cached(self._source.key)
+        return AttemptFailed("source_damaged", detail)
 
 
 def open_source(store: FileStore, source: ClaimedSource) -> BinaryIO:

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xxhash import xxh3_64_hexdigest
 
+import service
 from service.sink import GATHER_BYTES, GATHER_CHUNKS, SMALL_BYTES, Incoming, Received, Sink
 from storage.errors import StorageFailed, StorageFull
 from storage.file_store import Key
 from storage.local_files import LocalFiles
-from tests.service.payloads import noise
+from tests.service.payloads import cut, noise
 
 MIB = 1024 * 1024
+SERVICE = Path(service.__file__).parent
 
 
 @pytest.fixture
@@ -333,3 +336,26 @@ def test_closing_waits_for_what_is_under_way(store: LocalFiles) -> None:
 
     asyncio.run(story())
     assert finished == [1]
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, SMALL_BYTES, SMALL_BYTES + 1, 3 * GATHER_BYTES + 7])
+def test_every_file_has_the_checksum_of_what_arrived(sink: Sink, size_bytes: int) -> None:
+    content = noise(size_bytes)
+    chunks = [bytes(chunk) for chunk in cut(content, 40_000)]
+
+    async def later() -> Received | None:
+        return (await fed(sink, chunks)).finish_later()
+
+    files = [received(sink, chunks), received(sink, chunks, wants_digest=True)]
+    if (small := asyncio.run(later())) is not None:
+        files.append(small)
+
+    assert {file.checksum for file in files} == {xxh3_64_hexdigest(content)}
+    assert (small is None) == (size_bytes > SMALL_BYTES)
+
+
+def test_a_source_is_made_by_the_sink_alone() -> None:
+    """What makes files of clients' bytes elsewhere would make them without a checksum."""
+    callers = [path for path in SERVICE.rglob("*.py") if "new_source_key(" in path.read_text()]
+
+    assert [path.name for path in callers] == ["sink.py"]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xxhash import xxh3_64_hexdigest
+
 from service.archive import ARCHIVES
 from service.codec import CODECS
 from service.work.attempt import Attempt
@@ -25,7 +27,7 @@ from tests.storage.job_builder import Row, act, new_source, row_of
 
 PATIENCE_SECONDS = 20.0
 WORKER = "w" * 26
-SOURCE_FIELDS = ("key", "sha256", "media_type", "size_bytes")
+SOURCE_FIELDS = ("key", "sha256", "media_type", "size_bytes", "checksum")
 
 
 def gated(gate: Path) -> bytes:
@@ -73,7 +75,8 @@ class Bench:
         of_source = {name: changes.pop(name) for name in SOURCE_FIELDS if name in changes}
         sources = []
         for content, name in zip(contents, names, strict=True):
-            fields: Row = {"key": self.keep(content), "name": name, "size_bytes": len(content)}
+            checksum = xxh3_64_hexdigest(content)
+            fields: Row = {"key": self.keep(content), "name": name, "size_bytes": len(content), "checksum": checksum}
             sources.append(new_source(**fields | of_source))
         return job_builder.submit(self.database, **{"level": "fast", "sources": tuple(sources), **changes})
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from service.codec import Chunk, Level
 from service.codec_terms import Finished, ignore
@@ -32,6 +35,22 @@ class FaultyStore(LocalFiles):
         if self._refuses_to_delete and any(key.startswith("s-") for key in keys):
             raise StorageFailed("deleting: read-only")
         super().delete(keys)
+
+
+class MisrememberingStore(LocalFiles):
+    """A folder of whose files memory holds something else than the disk, until it is dropped."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._is_wrong = True
+
+    def open(self, key: Key) -> BinaryIO:
+        with super().open(key) as file:
+            content = file.read()
+        return io.BytesIO(flip_a_byte(content) if self._is_wrong else content)
+
+    def drop_cached(self, key: Key) -> None:
+        self._is_wrong = False
 
 
 def as_it_is(content: bytes) -> bytes:
@@ -74,6 +93,13 @@ class FakeCodec:
 
     def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
         return (self._expand(bytes(chunk)) for chunk in chunks)
+
+
+class EarlyCodec(FakeCodec):
+    """A codec that takes the first chunk for the whole file."""
+
+    def compress(self, chunks: Iterable[Chunk], **options: Any) -> Iterator[Chunk]:
+        return super().compress(islice(chunks, 1), **options)
 
 
 def raising(error: Exception) -> Callable[[bytes], bytes]:

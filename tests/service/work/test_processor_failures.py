@@ -22,8 +22,16 @@ from storage.database import Database
 from storage.errors import StorageFailed, StorageFull
 from storage.job_attempts import ClaimedJob
 from tests.service.payloads import text
-from tests.service.work.bench import WORKER, Bench
-from tests.service.work.faulty import FakeCodec, FaultyStore, flip_a_byte, raising
+from tests.service.work.bench import WORKER, Bench, sha256
+from tests.service.work.faulty import (
+    EarlyCodec,
+    FakeCodec,
+    FaultyStore,
+    MisrememberingStore,
+    as_it_is,
+    flip_a_byte,
+    raising,
+)
 from tests.storage.job_builder import Row, act, attempts_of
 
 
@@ -94,18 +102,53 @@ def test_an_archive_that_does_not_hold_what_was_sent_is_caught(bench: Bench, cha
     ("changes", "code"),
     [
         ({"sha256": "0" * 64}, "source_damaged"),
+        ({"checksum": "0" * 16}, "source_damaged"),
         ({"size_bytes": 59_999}, "source_damaged"),
         ({"size_bytes": 60_001}, "source_damaged"),
         ({"key": "s-" + "a" * 26}, "source_missing"),
     ],
 )
 @pytest.mark.parametrize("target", ["auto", "gzip", "zip"])
-def test_a_source_that_is_not_what_arrived_fails_for_good(bench: Bench, changes: Row, code: str, target: str) -> None:
-    bench.submit(text(60_000), format=target, **changes)
+def test_a_source_that_is_not_what_arrived_fails(bench: Bench, changes: Row, code: str, target: str) -> None:
+    bench.submit(text(60_000), format=target, max_attempts=1, **changes)
 
     row = bench.run()
 
     assert (row["status"], row["error_code"]) == ("failed", code)
+    assert_only_sources_are_left(bench)
+
+
+def test_only_a_source_that_is_gone_is_not_looked_at_again(bench: Bench) -> None:
+    bench.submit(text(60_000), key="s-" + "a" * 26)
+
+    assert bench.run()["status"] == "failed"
+
+
+def test_a_bit_that_flipped_in_memory_only_costs_one_attempt(bench: Bench) -> None:
+    content = text(60_000)
+    bench.submit(content)
+
+    store = MisrememberingStore(bench.files_dir)
+
+    row = bench.run(store)
+    assert (row["status"], row["error_code"]) == ("queued", "source_damaged")
+
+    row = bench.run(store)
+    assert (row["status"], row["source_sha256"]) == ("succeeded", sha256(content))
+
+
+def test_a_source_received_by_an_earlier_version_has_no_checksum_and_is_compressed(bench: Bench) -> None:
+    bench.submit(text(60_000), checksum=None)
+
+    assert bench.run()["status"] == "succeeded"
+
+
+def test_a_codec_that_stops_reading_early_proves_nothing(bench: Bench) -> None:
+    bench.submit(text(600_000))
+
+    row = bench.run(codecs={Format.ZSTD: EarlyCodec(as_it_is)})
+
+    assert (row["status"], row["error_code"]) == ("queued", "verify_failed")
     assert_only_sources_are_left(bench)
 
 

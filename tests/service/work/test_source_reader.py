@@ -1,122 +1,103 @@
-"""Reading a source, and looking at it besides: what is hashed, what is counted, and what stops either."""
+"""The one reader of sources: what it lets through is what arrived, whatever became of the stored file."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import replace
-from typing import BinaryIO
+from itertools import product
+from pathlib import Path
 
 import pytest
 
-from service.failures import AttemptFailed
-from service.work.attempt import Attempt, Cancelled
-from service.work.source_reader import READ_BYTES, SourceReader
-from service.zip_member import HELD_BYTES
-from storage.file_store import Key
-from storage.job_attempts import ClaimedSource
-from storage.local_files import LocalFiles
-from tests.service.payloads import MIB, noise
-from tests.service.work.bench import Bench, sha256
+import service.work
+from service.archive import ARCHIVES
+from service.codec import CODECS
+from service.work.source_reader import READ_BYTES
+from tests.service.payloads import noise, text
+from tests.service.work.bench import Bench
 
-CONTENT = noise(3 * READ_BYTES + 5)
-PHOTO = noise(HELD_BYTES + 1)
-"""Stored in a zip, and too large to be held until its CRC is known."""
+WORK = Path(service.work.__file__).parent
+SIZES = (1, 5_000, 3 * READ_BYTES + 11)
 
 
-def source_of(bench: Bench) -> ClaimedSource:
-    return ClaimedSource(bench.keep(CONTENT), "a", len(CONTENT), sha256(CONTENT))
+def flipped(place: float, bit: int) -> Callable[[bytes], bytes]:
+    """Return what flips one bit at a place from 0.0, the first byte, to 1.0, the last."""
+
+    def flip(content: bytes) -> bytes:
+        at = int(place * (len(content) - 1))
+        return content[:at] + bytes([content[at] ^ (1 << bit)]) + content[at + 1 :]
+
+    return flip
 
 
-def test_looking_gives_the_same_bytes_and_does_not_hash_them(bench: Bench) -> None:
-    reader = SourceReader(bench.store, source_of(bench))
-    reading = iter(reader)
-
-    first = next(reading)
-    assert b"".join(reader.look()) == CONTENT
-    assert reader.sha256 == sha256(first)
-    assert first + b"".join(reading) == CONTENT
-
-    assert reader.sha256 == sha256(CONTENT)
+def swapped(content: bytes) -> bytes:
+    return content[-1:] + content[1:-1] + content[:1]
 
 
-@pytest.mark.parametrize("size_bytes", [len(CONTENT) - 1, len(CONTENT) + 1])
-def test_looking_at_a_source_of_another_size_says_that_it_is_damaged(bench: Bench, size_bytes: int) -> None:
-    source = replace(source_of(bench), size_bytes=size_bytes)
-
-    with pytest.raises(AttemptFailed) as caught:
-        list(SourceReader(bench.store, source).look())
-
-    assert caught.value.code == "source_damaged"
-
-
-class OpeningStore(LocalFiles):
-    """A folder that does something before a file is opened for the second time."""
-
-    def __init__(self, bench: Bench, act: Callable[[Key], object]) -> None:
-        super().__init__(bench.files_dir)
-        self._act, self._opened = act, set[Key]()
-
-    def open(self, key: Key) -> BinaryIO:
-        if key in self._opened:
-            self._act(key)
-        self._opened.add(key)
-        return super().open(key)
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    **{f"bit {bit} at {place}": flipped(place, bit) for place, bit in product((0.0, 0.5, 1.0), (0, 7))},
+    "cut by a byte": lambda content: content[:-1],
+    "emptied": lambda content: b"",
+    "longer by a byte": lambda content: content + b"\0",
+    "twice": lambda content: 2 * content,
+    "zeros": lambda content: bytes(len(content)),
+}
+OTHER_BYTES = text(1000, seed=9)
 
 
-class Summing(Attempt):
-    """An attempt that adds up what its first phase advanced, and does something once that is 2 MiB."""
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("size_bytes", SIZES)
+@pytest.mark.parametrize("make", [text, noise], ids=["compressed", "kept"])
+def test_whatever_happens_to_a_waiting_source_no_result_comes_of_it(
+    bench: Bench, damage: str, size_bytes: int, make: Callable[[int], bytes]
+) -> None:
+    content = make(size_bytes)
+    bench.submit(content, max_attempts=1)
+    spoil(bench, content, DAMAGES[damage])
 
-    def __init__(self, bytes_total: int, act: Callable[[], object]) -> None:
-        super().__init__(bytes_total)
-        self.summed = 0
-        self._act = act
+    row = bench.run()
 
-    def advance(self, size_bytes: int) -> None:
-        super().advance(size_bytes)
-        if self.progress().phase == "compressing":
-            self.summed += size_bytes
-            if self.summed == 2 * MIB:
-                self._act()
-
-
-def test_a_member_that_is_looked_at_first_is_counted_once_and_proven(bench: Bench) -> None:
-    bench.submit(PHOTO, b"small", names=("a.jpg", "b"), format="zip")
-    job, _ = bench.claim()
-    looks: list[Key] = []
-    attempt = Summing(job.size_bytes, lambda: looks.append(Key("2 MiB")))
-
-    bench.processor(OpeningStore(bench, looks.append)).process(job, attempt)
-
-    assert bench.status(job.id) == "succeeded"
-    assert looks[:2] == [job.sources[0].key, "2 MiB"]
-    assert attempt.summed == len(PHOTO) + len(b"small")
-    assert attempt.progress().bytes_done == job.size_bytes
+    assert (row["status"], row["error_code"], row["result_key"]) == ("failed", "source_damaged", None)
+    assert bench.stored_keys() == {file.key for file in bench.store.files() if file.key.startswith("s-")}
 
 
-def test_a_cancel_ends_an_attempt_that_is_only_looking(bench: Bench) -> None:
-    bench.submit(PHOTO, b"small", names=("a.jpg", "b"), format="zip")
-    job, attempt = bench.claim()
-    bench.cancel(job.id)
+@pytest.mark.parametrize("target", [*CODECS, *ARCHIVES])
+def test_every_format_reads_through_the_check(bench: Bench, target: str) -> None:
+    content = text(SIZES[-1])
+    is_archive = target in ARCHIVES
+    contents = (OTHER_BYTES, content, OTHER_BYTES) if is_archive else (content,)
+    bench.submit(*contents, names=("a", "b", "c")[: len(contents)], format=target, max_attempts=1)
+    spoil(bench, content, flipped(0.7, 3))
 
-    bench.processor(OpeningStore(bench, lambda _: attempt.stop(Cancelled))).process(job, attempt)
+    row = bench.run()
 
-    assert bench.status(job.id) == "cancelled"
-    assert attempt.progress().phase == "compressing"
-    assert attempt.progress().bytes_done < len(PHOTO)
-    assert bench.parts() == []
+    assert (row["status"], row["error_code"]) == ("failed", "source_damaged")
 
 
-def test_a_source_that_changes_after_it_was_looked_at_makes_no_result(bench: Bench) -> None:
-    bench.submit(PHOTO, b"small", names=("a.jpg", "b"), format="zip")
-    job, _ = bench.claim()
+def test_a_repaired_source_is_compressed_when_it_is_tried_again(bench: Bench) -> None:
+    content = text(90_000)
+    bench.submit(content)
+    spoil(bench, content, swapped)
+    assert bench.run()["status"] == "queued"
+    spoil(bench, swapped(content), swapped)
 
-    def change() -> None:
-        with (bench.files_dir / job.sources[0].key).open("r+b") as file:
-            file.seek(len(PHOTO) - 5)
-            file.write(b"other")
+    assert bench.run()["status"] == "succeeded"
 
-    bench.processor().process(job, Summing(job.size_bytes, change))
 
-    row = bench.row(job.id)
-    assert (row["status"], row["error_code"]) == ("queued", "codec_failed")
-    assert row["result_key"] is None
+def test_a_source_is_opened_by_its_reader_and_to_be_judged_only() -> None:
+    """Reading it any other way would trust the disk: a new caller must go through ``SourceReader``."""
+    opened = re.compile(r"open_source\(|store\.open\(")
+    callers = {
+        path.name: len(opened.findall(path.read_text()))
+        for path in WORK.rglob("*.py")
+        if opened.search(path.read_text())
+    }
+
+    # The maker probes a source once, and opens results twice to prove them.
+    assert callers == {"source_reader.py": 3, "result_maker.py": 3}
+
+
+def spoil(bench: Bench, content: bytes, damage: Callable[[bytes], bytes]) -> None:
+    """Damage the stored file that holds this."""
+    [path] = [path for path in bench.files_dir.glob("s-*") if path.read_bytes() == content]
+    path.write_bytes(damage(content))
