@@ -1,4 +1,4 @@
-"""The ``vacpack`` command: serve, work, migrate, sweep, audit, settings."""
+"""The ``vacpack`` command: serve, work, migrate, sweep, scrub, audit, settings."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+EXIT_DAMAGED = 3
+"""Something stored is damaged: told from 1 and 2, mistakes of whoever called."""
+EXIT_INTERRUPTED = 130
 
 DataDir = Annotated[Path | None, typer.Option(help=f"Folder for everything that is kept. [{PREFIX}DATA_DIR]")]
 
@@ -119,6 +123,32 @@ def sweep(data_dir: DataDir = None) -> None:
     with _told_plainly():
         for name, count in run(settings).items():
             typer.echo(f"{name}: {count}")
+
+
+@app.command()
+def scrub(
+    data_dir: DataDir = None,
+    max_mib_per_second: Annotated[int, typer.Option(min=1, help="Read no faster than this.")] = 100,
+    sources: Annotated[bool, typer.Option("--sources", help="Read the uploads that wait, too.")] = False,
+) -> None:
+    """Read every stored result from the disk, compare its SHA-256, and note what is damaged, missing or whole again.
+
+    Runs beside a service, at the lowest priority. Prints a line for each job with something damaged or repaired, and a
+    summary. Exits with 0 if all is whole, 3 if not, 1 if it could not be done.
+    """
+    settings = _settings(data_dir=data_dir)
+    from service.wiring import scrub as run
+
+    def tell(job_id: str, found: str) -> None:
+        typer.echo(f"{job_id}  {found}")
+
+    with _told_plainly():
+        tally = run(settings, tell, bytes_per_second=max_mib_per_second * 2**20, with_sources=sources)
+    typer.echo(f"{'interrupted: ' if tally.is_interrupted else ''}{tally}")
+    if tally.is_interrupted:
+        sys.exit(EXIT_INTERRUPTED)
+    if tally.damaged:
+        sys.exit(EXIT_DAMAGED)
 
 
 @app.command()

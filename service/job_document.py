@@ -103,6 +103,7 @@ def _result(row: Row) -> dict[str, Any] | None:
         "sha256": row["result_sha256"],
         "saved_percent": saved_percent(row),
         "stored_as_is": bool(row["stored_as_is"]),
+        "damaged_at": timestamp(row["result_damaged_at"]) if is_damaged(row) else None,
     }
 
 
@@ -128,14 +129,24 @@ def _links(row: Row, base: str) -> dict[str, str | None]:
         "events": f"{base}/events" if status != JobStatus.EXPIRED else None,
         "cancel": f"{base}/cancel" if status in (JobStatus.QUEUED, JobStatus.RUNNING) else None,
         "retry": f"{base}/retry" if status in (JobStatus.FAILED, JobStatus.CANCELLED) else None,
-        "result": f"{base}/result" if status == JobStatus.SUCCEEDED else None,
-        "original": f"{base}/original" if not is_archived(row) and status != JobStatus.EXPIRED else None,
+        "result": f"{base}/result" if status == JobStatus.SUCCEEDED and not is_damaged(row) else None,
+        "original": f"{base}/original" if _has_original(row) else None,
     }
+
+
+def _has_original(row: Row) -> bool:
+    return not is_archived(row) and not is_damaged(row) and row["status"] != JobStatus.EXPIRED
 
 
 def is_archived(row: Row) -> bool:
     """Whether the job makes an archive: of several files, or of one where an archive was asked for."""
     return row["source_files"] > 1 or row["format"] in ARCHIVE_FORMATS
+
+
+def is_damaged(row: Row) -> bool:
+    """Whether the stored result was found to be damaged or lost: there is nothing to download."""
+    # Not in the row that a message of an earlier version carries.
+    return row.get("result_damaged_at") is not None
 
 
 def timestamp(milliseconds: int | None) -> str | None:
@@ -217,6 +228,8 @@ def _running(row: Row) -> str:
 
 
 def _outcome(row: Row) -> str:
+    if is_damaged(row):
+        return "but the stored result is damaged or lost since"
     before, after = readable_size(row["source_size_bytes"]), readable_size(row["result_size_bytes"])
     if row["stored_as_is"]:
         return f"{before}, kept as is: compressing would not make it smaller"

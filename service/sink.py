@@ -108,8 +108,8 @@ class Incoming:
     def __init__(self, sink: Sink, *, wants_digest: bool, others: Iterable[str] = ()) -> None:
         self.size_bytes = 0
         self._sink = sink
-        self._digest = hashlib.sha256() if wants_digest else None
         self._checksum = new_checksum()
+        self._digest = hashlib.sha256() if wants_digest else None
         self._others = {name: hashlib.new(name, usedforsecurity=False) for name in others}
         self._part: PartFile | None = None
         self._is_committed = False

@@ -7,9 +7,10 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -36,12 +37,14 @@ from service.web.waiting import ChangeWatch
 from service.work.embedded_worker import EmbeddedWorker
 from service.work.life_lock import LifeLocks
 from service.work.loop import Loop
+from service.work.pace import Pace
+from service.work.scrub import CannotScrub, Scrubber, Tally
 from service.work.standalone import run_standalone
 from service.work.sweep import Sweeper
 from service.work.work_settings import work_settings
 from storage.audit_table import EventFilter, list_events
 from storage.database import Database
-from storage.file_owner import MARKER, owns
+from storage.file_owner import MARKER, is_owner, owns
 from storage.file_system import FileSystem, sync_folder
 from storage.group_writer import GroupWriter
 from storage.job_views import Backlog, backlog
@@ -288,20 +291,58 @@ def sweep(settings: Settings) -> dict[str, int]:
     return {name: count + getattr(files, name) for name, count in asdict(rows).items()}
 
 
+def scrub(
+    settings: Settings, tell: Callable[[str, str], object], *, bytes_per_second: float, with_sources: bool
+) -> Tally:
+    """Read what is stored and compare it with the rows; ``tell`` is given each job's id and what was found.
+
+    Makes and migrates nothing. Ctrl-C ends it early, with what was seen until then.
+
+    Raises:
+        CannotStart: there is no database of this version, its files are not there, or they cannot be read.
+    """
+    database, folder = _existing_database(settings), _files_folder(settings)
+    pace = Pace(bytes_per_second)
+    try:
+        if not is_owner(database, folder):
+            raise CannotStart(f"the files of this database are not in {folder}; is their disk mounted?")
+        are_there = partial(is_owner, database, folder)
+        scrubber = Scrubber(database, open_store(settings), pace, tell, are_files_there=are_there)
+        try:
+            scrubber.results()
+            if with_sources:
+                scrubber.sources()
+        except KeyboardInterrupt:
+            scrubber.tally.is_interrupted = True
+        finally:
+            scrubber.close()
+        return scrubber.tally
+    except CannotScrub as error:
+        raise CannotStart(str(error)) from error
+    except DBAPIError as error:
+        raise CannotStart(f"the database cannot be used: {error.orig}") from error
+    finally:
+        database.close()
+
+
 def audit_events(settings: Settings, wanted: EventFilter) -> list[dict[str, Any]]:
     """Return audit events, newest first. Makes and migrates nothing: whoever reads may be another user, or early.
 
     Raises:
         CannotStart: there is no database, or not of this version.
     """
-    if not is_newest(settings.database_url):
-        raise CannotStart(f"there is no database of this version at {settings.database_url}; see vacpack migrate")
-    database = Database(settings.database_url)
+    database = _existing_database(settings)
     try:
         with database.read() as connection:
             return list_events(connection, wanted)
     finally:
         database.close()
+
+
+def _existing_database(settings: Settings) -> Database:
+    if not is_newest(settings.database_url):
+        raise CannotStart(f"there is no database of this version at {settings.database_url}; see vacpack migrate")
+    return Database(settings.database_url)
 
 
 def work(settings: Settings) -> None:

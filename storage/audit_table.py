@@ -26,6 +26,8 @@ class Action(StrEnum):
     JOB_RETRIED = "job.retried"
     JOB_DELETED = "job.deleted"
     JOB_EXPIRED = "job.expired"
+    RESULT_DAMAGED = "result.damaged"
+    RESULT_REPAIRED = "result.repaired"
     MESSAGE_REPLAYED = "message.replayed"
     JOBS_LISTED = "jobs.listed"
     JOBS_SEARCHED = "jobs.searched"

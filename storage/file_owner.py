@@ -28,6 +28,16 @@ def owns(database: Database, folder: Path) -> bool:
     return marker.read_text().strip() == str(number)
 
 
+def is_owner(database: Database, folder: Path) -> bool:
+    """Return whether the folder is there and its files are this database's. Changes nothing."""
+    try:
+        marked = (folder / MARKER).read_text().strip()
+    except OSError:
+        return False
+    with database.read() as connection:
+        return marked == str(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+
 def _number_of(database: Database) -> int:
     with database.transaction() as connection:
         number: int = connection.exec_driver_sql("PRAGMA user_version").scalar_one()

@@ -189,7 +189,13 @@ def expire(connection: Connection, *, grave_milliseconds: int, limit: int) -> li
     connection.execute(
         update(jobs)
         .where(jobs.c.seq.in_(seqs))
-        .values(status=_EXPIRED, result_key=None, expires_at=Now() + grave_milliseconds, version=_NEXT_VERSION)
+        .values(
+            status=_EXPIRED,
+            result_key=None,
+            result_damaged_at=None,
+            expires_at=Now() + grave_milliseconds,
+            version=_NEXT_VERSION,
+        )
     )
     connection.execute(update(sources).where(sources.c.job_seq.in_(seqs)).values(key=None))
     add_expired(connection, seqs)

@@ -19,7 +19,6 @@ from service.web.parts import Parts
 from service.web.preconditions import is_named, is_not_modified
 from service.web.status_board import Snapshot
 from storage.file_store import is_job_id
-from storage.lifecycle import JobStatus
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -138,7 +137,7 @@ def job_page(
         "title": phrases.title(row, say),
         "state": phrases.state(row, say),
         "percent": percent(row),
-        "why": phrases.reason(row["error_code"], say) if row["status"] == JobStatus.FAILED else None,
+        "why": phrases.reason(row, say),
         "may_manage": may_manage,
         "links": phrases.links(row, may_manage=may_manage, key=request.query_params.get("key")),
         "sizes": phrases.sizes(row, say),

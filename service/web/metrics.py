@@ -15,6 +15,7 @@ from storage.file_store import FileStore
 from storage.job_views import backlog
 from storage.lifecycle import MessageKind
 from storage.outbox import pending
+from storage.result_damage import damaged_results
 from storage.work_totals import totals
 
 
@@ -55,12 +56,14 @@ class _JobCollector(Collector):
         with self._database.read() as connection:
             waiting = backlog(connection)
             counted = totals(connection)
+            damaged = damaged_results(connection)
             messages, deliveries = pending(connection), delivery_counts(connection)
         space = self._store.space()
         gauges = {
             "vacpack_jobs_queued": ("Jobs that wait.", waiting.queued),
             "vacpack_jobs_running": ("Jobs that run.", waiting.running),
             "vacpack_oldest_queued_seconds": ("Age of the job that has waited longest.", waiting.oldest_queued_seconds),
+            "vacpack_results_damaged": ("Results that were found damaged or lost.", damaged),
             "vacpack_disk_free_bytes": ("Room left for files.", space.free_bytes),
             "vacpack_disk_total_bytes": ("Size of the disk that holds the files.", space.total_bytes),
         }

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, ErrorKind, ServiceError
 from service.web.metrics import HttpMetrics
 from service.web.problems import LingeringResponse, problem
+from service.web.streams import DamagedWhile
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request under way, for the log."""
@@ -131,7 +132,9 @@ def _broken_off(scope: Scope, error: BaseException) -> tuple[ErrorKind, str]:
         # The grace of a shutdown is over. Raised on, it would be logged as a fault of the program.
         _log.warning("request cut off", extra=facts)
         return SHUTTING_DOWN, "The service stops now; nothing was kept. Send it again."
-    _log.error("request failed", extra=facts, exc_info=error)
+    # Of a damaged file all has been said where it was found.
+    trace = None if isinstance(error, DamagedWhile) else error
+    _log.error("request failed", extra=facts, exc_info=trace)
     return INTERNAL_ERROR, "It has been logged under the request's id."
 
 

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from service.job_document import document, duration_parts, percent, progress, readable_size, saved_percent
+from service.errors import RESULT_DAMAGED
+from service.job_document import (
+    document,
+    duration_parts,
+    is_damaged,
+    percent,
+    progress,
+    readable_size,
+    saved_percent,
+)
 from service.language import Words
 from storage.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
@@ -60,6 +69,8 @@ def _running(row: Row, say: Words) -> str:
 
 
 def _outcome(row: Row, say: Words) -> str:
+    if is_damaged(row):
+        return say("state.damaged")
     before = size(row["source_size_bytes"], say)
     if row["stored_as_is"]:
         return say("state.as_is", size=before)
@@ -78,9 +89,15 @@ def _outcome(row: Row, say: Words) -> str:
     return say("list.separator").join(parts)
 
 
-def reason(code: str, say: Words) -> tuple[str, str]:
-    """Return why a job failed, and what to do."""
-    return say.or_else(f"failure.{code}", "state.failed"), say.or_else(f"advice.{code}", "advice.other")
+def reason(row: Row, say: Words) -> tuple[str, str, str] | None:
+    """Return why there is nothing to download, what to do, and the code; None where nothing went wrong."""
+    if is_damaged(row):
+        code = RESULT_DAMAGED.code
+        return say(f"error.{code}"), say(f"advice.{code}"), code
+    if row["status"] != JobStatus.FAILED:
+        return None
+    code = row["error_code"]
+    return say.or_else(f"failure.{code}", "state.failed"), say.or_else(f"advice.{code}", "advice.other"), code
 
 
 def title(row: Row, say: Words) -> str:

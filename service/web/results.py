@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from hashlib import sha256
+from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from service.checksum import new_checksum
 from service.codec import CODECS, transcode
 from service.codec_terms import Chunk, Format, Level
 from service.errors import BAD_OPTION, NO_ORIGINAL, NO_RESULT, NOT_READY, NOT_TRANSCODABLE, ServiceError
@@ -24,6 +26,7 @@ from service.web.parts import Parts, parts_of
 from service.web.preconditions import is_not_modified
 from service.web.ranges import requested_range
 from service.web.routing import get_and_head
+from service.web.stored_files import check_undamaged, damaged_original, opened, watched
 from storage.audit_table import Action
 from storage.errors import FileMissing
 from storage.file_store import Key
@@ -43,6 +46,10 @@ SAFE_HEADERS = {
 }
 
 
+Row = dict[str, Any]
+Convert = Callable[[Iterator[Chunk]], Iterator[Chunk]]
+
+
 @dataclass(frozen=True, slots=True)
 class Download:
     """One representation of a job's bytes."""
@@ -55,8 +62,12 @@ class Download:
     """Of the body; None where it is not known before it is made."""
     sha256: str | None
     """Of the body, where it is known."""
-    convert: Callable[[Iterator[Chunk]], Iterator[Chunk]] | None = None
+    convert: Convert | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    stored_bytes: int = field(kw_only=True)
+    """Of the stored file."""
+    checksum: str | None = field(default=None, kw_only=True)
+    """Of the stored file, where it has one and no proof yet."""
 
 
 @get_and_head(
@@ -74,12 +85,13 @@ async def get_result(request: Request, job_id: str) -> Response:
         detail = f"format can be gzip, or left out for the result as stored; not {wanted[:40]!r}."
         raise ServiceError(BAD_OPTION, detail, option="format", allowed=["gzip"])
     _check_ready(row)
+    check_undamaged(row)
     if not wanted or row["result_format"] in (Format.GZIP, Format.TAR_GZ):
         return await _send(request, parts, _as_stored(row))
     return await _send(request, parts, _transcoded(row))
 
 
-def _check_ready(row: dict[str, Any]) -> None:
+def _check_ready(row: Row) -> None:
     status = JobStatus(row["status"])
     if status is JobStatus.SUCCEEDED:
         return
@@ -89,7 +101,7 @@ def _check_ready(row: dict[str, Any]) -> None:
     raise ServiceError(NOT_READY, f"The job is {status}; ask again later.", headers=headers, job_status=str(status))
 
 
-def _as_stored(row: dict[str, Any]) -> Download:
+def _as_stored(row: Row) -> Download:
     return Download(
         key=row["result_key"],
         name=row["result_name"],
@@ -97,13 +109,14 @@ def _as_stored(row: dict[str, Any]) -> Download:
         etag=f'"{row["result_sha256"]}"',
         size_bytes=row["result_size_bytes"],
         sha256=row["result_sha256"],
+        stored_bytes=row["result_size_bytes"],
     )
 
 
-def _transcoded(row: dict[str, Any]) -> Download:
+def _transcoded(row: Row) -> Download:
     gzip = CODECS[Format.GZIP]
     if row["stored_as_is"]:
-        convert = partial(gzip.compress, level=Level.FAST, threads=1, size_bytes=row["result_size_bytes"])
+        convert: Convert = partial(gzip.compress, level=Level.FAST, threads=1, size_bytes=row["result_size_bytes"])
         name = row["result_name"]
     elif (source := _single_stream(row["result_format"])) is not None:
         convert = partial(transcode, source=CODECS[source], target=gzip, level=Level.FAST)
@@ -112,7 +125,21 @@ def _transcoded(row: dict[str, Any]) -> Download:
         detail = f"{row['result_format']} results are given as they are stored."
         raise ServiceError(NOT_TRANSCODABLE, detail)
     etag = f'"{row["result_sha256"]}-gzip"'
-    return Download(row["result_key"], name + gzip.suffix, gzip.media_type, etag, None, None, convert)
+    return Download(
+        row["result_key"],
+        name + gzip.suffix,
+        gzip.media_type,
+        etag,
+        None,
+        None,
+        partial(_converted, row, convert),
+        stored_bytes=row["result_size_bytes"],
+    )
+
+
+def _converted(row: Row, convert: Convert, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Convert a stored result that is still what was made; else it breaks off."""
+    return convert(streams.held_to(chunks, sha256(), row["result_sha256"]))
 
 
 def _single_stream(name: str) -> Format | None:
@@ -133,8 +160,11 @@ async def get_original(request: Request, job_id: str) -> Response:
     try:
         return await _original(request, parts, job_id)
     except FileMissing:
-        # Finished this moment: what came in is in the result now.
-        return await _original(request, parts, job_id)
+        # Finished this moment: what came in is in the result now. If it is not, the source is lost.
+        try:
+            return await _original(request, parts, job_id)
+        except FileMissing as error:
+            raise damaged_original() from error
 
 
 async def _original(request: Request, parts: Parts, job_id: str) -> Response:
@@ -143,28 +173,55 @@ async def _original(request: Request, parts: Parts, job_id: str) -> Response:
     sources = await parts.read(partial(job_sources, job_id=job_id))
     # Read after the sources: where one is gone, there is a result, or no job any more.
     row = answers.snapshot_of(parts, job_id).row
+    check_undamaged(row)
     if (key := sources[0]["key"]) is not None:
-        return await _send(request, parts, _source_as_stored(row, key))
+        return await _send(request, parts, _source_as_stored(row, key, sources[0]["checksum"]))
     return await _send(request, parts, _decoded(request, row))
 
 
-def _source_as_stored(row: dict[str, Any], key: Key) -> Download:
-    sha256 = row["source_sha256"]
-    etag = f'"{sha256 or key}"'
-    vary = {"Vary": "Accept-Encoding"}
-    return Download(key, row["name"], OPAQUE, etag, row["source_size_bytes"], sha256, headers=vary)
+def _source_as_stored(row: Row, key: Key, checksum: str | None) -> Download:
+    size, digest = row["source_size_bytes"], row["source_sha256"]
+    return Download(
+        key,
+        row["name"],
+        OPAQUE,
+        f'"{digest or key}"',
+        size,
+        digest,
+        headers={"Vary": "Accept-Encoding"},
+        stored_bytes=size,
+        checksum=checksum,
+    )
 
 
-def _decoded(request: Request, row: dict[str, Any]) -> Download:
-    coding, sha256 = row["result_coding"], row["source_sha256"]
+def _decoded(request: Request, row: Row) -> Download:
+    coding, digest, stored_bytes = row["result_coding"], row["source_sha256"], row["result_size_bytes"]
     headers = {"Vary": "Accept-Encoding"}
     if coding and prefers_coding(request, coding):
         headers["Content-Encoding"] = coding
-        etag, size = f'"{sha256}-{coding}"', row["result_size_bytes"]
-        return Download(row["result_key"], row["name"], OPAQUE, etag, size, row["result_sha256"], headers=headers)
-    decode = CODECS[Format(row["result_format"])].decompress
+        return Download(
+            row["result_key"],
+            row["name"],
+            OPAQUE,
+            f'"{digest}-{coding}"',
+            stored_bytes,
+            row["result_sha256"],
+            headers=headers,
+            stored_bytes=stored_bytes,
+        )
+    decode = partial(_converted, row, CODECS[Format(row["result_format"])].decompress)
     size = row["source_size_bytes"]
-    return Download(row["result_key"], row["name"], OPAQUE, f'"{sha256}"', size, sha256, decode, headers)
+    return Download(
+        row["result_key"],
+        row["name"],
+        OPAQUE,
+        f'"{digest}"',
+        size,
+        digest,
+        decode,
+        headers,
+        stored_bytes=stored_bytes,
+    )
 
 
 async def _send(request: Request, parts: Parts, download: Download) -> Response:
@@ -192,16 +249,23 @@ async def _stream(
         del head.headers["Content-Length"]
     # Raw UTF-8, which the header dictionaries above cannot carry.
     head.raw_headers.append((b"content-disposition", attachment(download.name)))
+    file = await opened(parts, request.path_params["job_id"], download.key, download.stored_bytes)
     if request.method == "HEAD":
+        file.close()
         return head
-    file = await parts.sink.call(parts.store.open, download.key)
-    start, end = part
-    body: AsyncIterator[bytes]
-    if download.convert is None:
-        assert end is not None
-        body = streams.stored(file, start, end)
-    else:
-        body = streams.converted(file, download.convert)
+    body = watched(parts, request.path_params["job_id"], download.key, _body(file, download, part))
     response = StreamingResponse(body, head.status_code)
     response.raw_headers = head.raw_headers
     return response
+
+
+def _body(file: BinaryIO, download: Download, part: tuple[int, int | None]) -> AsyncIterator[bytes]:
+    start, end = part
+    if download.convert is not None:
+        return streams.converted(file, download.convert)
+    assert end is not None
+    if download.checksum is not None and part == (0, download.stored_bytes):
+        # Of a part nothing can be said: who asks for one has a digest of the whole to compare with, or takes the risk.
+        check = partial(streams.held_to, seen=new_checksum(), expected=download.checksum)
+        return streams.converted(file, check)
+    return streams.stored(file, start, end)

@@ -49,6 +49,7 @@ class Result(Shape):
     sha256: str
     saved_percent: float = Field(description="Negative where the result is larger, as asked for by name.")
     stored_as_is: bool
+    damaged_at: str | None = Field(description="When the stored bytes were found damaged or lost; null: they were not.")
 
 
 class Failure(Shape):

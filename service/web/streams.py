@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from threading import Lock
 from typing import BinaryIO
 
 import aiofiles.threadpool
 
+from service.checksum import Hash
 from service.codec_terms import Chunk
 
 READ_BYTES = 512 * 1024
@@ -25,6 +26,28 @@ async def stored(file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
             yield chunk
     finally:
         file.close()
+
+
+class DamagedWhile(Exception):
+    """Stored bytes turned out damaged while they were being sent: the answer is broken off, so that it is not whole."""
+
+
+def held_to(chunks: Iterable[Chunk], seen: Hash, expected: str) -> Iterator[Chunk]:
+    """Yield the chunks, the last one only if all together are what was expected.
+
+    Raises:
+        DamagedWhile: they are not.
+    """
+    held: Chunk = b""
+    for chunk in chunks:
+        seen.update(chunk)
+        if held:
+            yield held
+        held = chunk
+    if seen.hexdigest() != expected:
+        raise DamagedWhile("a stored file is not what it was when it was stored")
+    if held:
+        yield held
 
 
 def chunks_of(file: BinaryIO) -> Iterator[bytes]:

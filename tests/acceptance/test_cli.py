@@ -23,6 +23,7 @@ COMMANDS = {
     "work": ("--data-dir", "SIGTERM"),
     "migrate": ("--data-dir", "--revision"),
     "sweep": ("--data-dir", "rescue"),
+    "scrub": ("--data-dir", "--max-mib-per-second", "--sources", "SHA-256"),
     "audit": ("--data-dir", "--action", "--job", "--limit", "--cursor", "--json"),
     "settings": ("--data-dir", "--json", "secrets"),
 }

@@ -158,6 +158,25 @@ def test_the_reason_of_a_failure_is_shown_and_retry_mends_it(
     expect(why).to_be_hidden()
 
 
+def test_a_damaged_result_is_said_and_not_offered(open_page: OpenPage, service: ServiceProcess) -> None:
+    job = upload(service.url, text(50_000), "a.log")
+    succeeded(service.url, job["id"])
+    [row] = service.rows("SELECT result_key FROM jobs WHERE id = ?", job["id"])
+    (service.data_dir / "files" / row["result_key"]).unlink()
+    assert ask(f"{service.url}/jobs/{job['id']}/result").status == 410
+    page = open_page(f"/jobs/{job['id']}?key={job['manage_key']}")
+    found = page.locator(".row")
+
+    # The script's hand: what the server wrote has no such button.
+    expect(found.locator("[data-act=copy_link]")).to_be_visible()
+
+    expect_status(found, "failed")
+    expect(found.locator(".state")).to_have_text("Damaged since: it cannot be downloaded")
+    expect(found.locator(".why")).to_contain_text("The stored result is damaged or lost")
+    expect(found.locator(".why code")).to_have_text("result_damaged")
+    assert offered(found) == {"copy_link", "delete"}
+
+
 def test_a_job_deleted_meanwhile_is_said(open_page: OpenPage, service: ServiceProcess) -> None:
     with idle_worker(service):
         job = upload(service.url, b"a", "a.txt")

@@ -110,6 +110,27 @@ def test_links_are_absolute_where_an_address_is_set(database: Database) -> None:
     assert links["result"] == f"https://up.example/jobs/{job_id}/result"
 
 
+def test_a_damaged_result_is_still_a_success_with_nothing_to_download(database: Database) -> None:
+    job_id = one_of_each(database)[JobStatus.SUCCEEDED]
+    change_row(database, job_id, result_damaged_at=1_764_000_000_123)
+
+    row = status_row(database, job_id)
+    found = document(row)
+
+    Job.model_validate(found)
+    assert (found["status"], found["result"]["damaged_at"]) == ("succeeded", "2025-11-24T16:00:00.123Z")
+    assert {name for name, link in found["links"].items() if link} == {"self", "events"}
+    assert line(row) == f"succeeded: {row['name']}, but the stored result is damaged or lost since"
+
+
+def test_a_row_that_a_message_of_an_earlier_version_carries_has_no_such_column(database: Database) -> None:
+    row = status_row(database, one_of_each(database)[JobStatus.SUCCEEDED])
+    del row["result_damaged_at"]
+
+    assert document(row)["result"]["damaged_at"] is None
+    assert "damaged" not in line(row)
+
+
 @pytest.mark.parametrize("code", [*FAILURES, "a_code_of_an_older_release"])
 def test_a_failed_job_says_why(database: Database, code: str) -> None:
     job_id = one_of_each(database)[JobStatus.FAILED]

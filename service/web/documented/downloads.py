@@ -34,7 +34,14 @@ _ASKING = [
     IF_MATCH,
     parameter("If-None-Match", "header", "An ETag: 304 where it is still the same."),
 ]
-_ERRORS = ("job_not_found", "job_expired", "precondition_failed", "range_not_satisfiable", "storage_failed")
+_ERRORS = (
+    "job_not_found",
+    "job_expired",
+    "result_damaged",
+    "precondition_failed",
+    "range_not_satisfiable",
+    "storage_failed",
+)
 _GZIP = parameter(
     "format",
     "query",
@@ -51,7 +58,7 @@ GET_RESULT: Words = {
 GET_ORIGINAL: Words = {
     "operation_id": "get_original",
     "summary": "The bytes that came in, by Content-Encoding where the client can undo it",
-    "responses": _FILE | NOT_MODIFIED | problems(*_ERRORS, "no_original"),
+    "responses": _FILE | NOT_MODIFIED | problems(*_ERRORS, "original_damaged", "no_original"),
     "openapi_extra": {
         "parameters": [
             JOB_ID,

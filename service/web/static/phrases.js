@@ -7,7 +7,8 @@ const ENDED = new Set(["succeeded", "failed", "cancelled", "expired"]);
 
 export const hasEnded = (item) =>
   Boolean(item.failure) || item.transfer?.phase === "stopped" || (item.job !== null && ENDED.has(item.job.status));
-export const hasFailed = (item) => Boolean(item.failure) || item.job?.status === "failed";
+const isDamaged = (job) => Boolean(job?.result?.damaged_at);
+export const hasFailed = (item) => Boolean(item.failure) || item.job?.status === "failed" || isDamaged(item.job);
 
 // Between 0 and 100: the first half is the upload, the second the work on it.
 export function percent(item) {
@@ -17,7 +18,7 @@ export function percent(item) {
 }
 
 export function status(item) {
-  if (item.failure) return "failed";
+  if (hasFailed(item)) return "failed";
   return item.job ? item.job.status : item.transfer.phase;
 }
 
@@ -56,7 +57,7 @@ function jobState(job) {
       return moving(say(`state.${phase}`), done, rate, left);
     }
     case "succeeded":
-      return outcome(job);
+      return isDamaged(job) ? say("state.damaged") : outcome(job);
     case "failed":
       return say("state.failed");
     default:
@@ -87,6 +88,7 @@ function outcome({ source, result, started_at: started, finished_at: finished })
 // What went wrong, what to do, and the code for whoever runs the server; null where nothing did.
 export function why(item) {
   if (item.failure) return item.failure;
+  if (isDamaged(item.job)) return { title: say("error.result_damaged"), advice: say("advice.result_damaged"), code: "result_damaged" };
   if (item.job?.status !== "failed") return null;
   const { code } = item.job.error;
   return { title: sayEither(`failure.${code}`, "state.failed"), advice: sayEither(`advice.${code}`, "advice.other"), code };

@@ -333,14 +333,6 @@ def test_the_smallest_files_come_back(app: InProcess, content: bytes) -> None:
     assert (body, answer.headers["content-length"]) == (content, str(len(content)))
 
 
-@pytest.mark.parametrize("what", ["result", "original"])
-def test_a_file_removed_this_moment_is_gone(app: InProcess, what: str) -> None:
-    receipt = app.done(CONTENT)
-    app.parts.store.delete([file.key for file in app.parts.store.files()])
-
-    app.refusal("GET", url_of(receipt, what), 410, "job_expired")
-
-
 # Nothing uploaded runs in a browser.
 
 

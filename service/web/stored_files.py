@@ -1,0 +1,103 @@
+"""Stored files opened for a download: of the size their rows say, or refused and noted."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from typing import BinaryIO, NoReturn
+
+from sqlalchemy.exc import DBAPIError
+
+from service.codec_terms import CodecError
+from service.errors import ORIGINAL_DAMAGED, RESULT_DAMAGED, ServiceError
+from service.job_document import Row, is_damaged
+from service.web import answers
+from service.web.parts import Parts
+from service.web.streams import DamagedWhile
+from storage.errors import FileMissing
+from storage.file_store import FileStore, Key
+from storage.result_damage import note_damaged
+
+_log = logging.getLogger("vacpack.downloads")
+
+
+class OtherSize(Exception):
+    """The stored file has more or fewer bytes than its row says."""
+
+
+def check_undamaged(row: Row) -> None:
+    """Refuse a download of what is known to be damaged.
+
+    Raises:
+        ServiceError: result_damaged.
+    """
+    if is_damaged(row):
+        raise damaged_result()
+
+
+def damaged_result() -> ServiceError:
+    """Return the refusal."""
+    return ServiceError(RESULT_DAMAGED, "What is stored is not what was made; only a backup has it.")
+
+
+def damaged_original() -> ServiceError:
+    """Return the refusal of a source that no result has replaced yet."""
+    return ServiceError(ORIGINAL_DAMAGED, "What is stored is not what arrived. Send the file again.")
+
+
+async def opened(parts: Parts, job_id: str, key: Key, size_bytes: int) -> BinaryIO:
+    """Return the stored file of this size.
+
+    Raises:
+        ServiceError: result_damaged, which is then noted; original_damaged; job_not_found and job_expired where the
+            job has gone this moment.
+        FileMissing: a source that is gone: its job may have finished this moment.
+        StorageFailed: as ``FileStore.open``.
+    """
+    try:
+        return await parts.sink.call(_open, parts.store, key, size_bytes)
+    except (FileMissing, OtherSize) as error:
+        # Gone with its job, perhaps.
+        row = answers.snapshot_of(parts, job_id).row
+        if row["result_key"] == key:
+            await _refuse_result(parts, row, found="missing" if isinstance(error, FileMissing) else "size")
+        if isinstance(error, FileMissing):
+            raise
+        raise damaged_original() from error
+
+
+def _open(store: FileStore, key: Key, size_bytes: int) -> BinaryIO:
+    file = store.open(key)
+    if os.fstat(file.fileno()).st_size != size_bytes:
+        file.close()
+        raise OtherSize
+    return file
+
+
+async def watched(parts: Parts, job_id: str, key: Key, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pass on what is made of a stored file while it is read; break off where the file turns out damaged.
+
+    Nothing is noted: it may be memory that is wrong. The file's pages are dropped, so that the next answer reads the
+    disk, and a scrub decides.
+
+    Raises:
+        DamagedWhile: it is.
+    """
+    try:
+        async for chunk in body:
+            yield chunk
+    except (DamagedWhile, CodecError) as error:
+        _log.error("a stored file is damaged, its download was broken off", extra={"job_id": job_id})
+        await parts.sink.call(parts.store.drop_cached, key)
+        raise DamagedWhile from error
+
+
+async def _refuse_result(parts: Parts, row: Row, *, found: str) -> NoReturn:
+    _log.error("a stored result is damaged or lost", extra={"job_id": row["id"], "found": found})
+    # What cannot be noted now is found by the next scrub.
+    with suppress(DBAPIError):
+        await parts.writer.run(partial(note_damaged, job_id=row["id"], key=row["result_key"], found=found))
+    raise damaged_result()
