@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -421,6 +422,27 @@ def test_an_early_writeback_that_is_unknown_here_is_tried_once(tmp_path: Path) -
 def test_an_early_writeback_that_fails_is_an_error() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         FileSystem().begin_writeback(-1, 0, 1)
+
+
+def test_dropping_what_memory_holds_changes_no_byte_and_never_raises(tmp_path: Path) -> None:
+    recorder = RecordingFileSystem()
+    files = LocalFiles(tmp_path / "files", file_system=recorder)
+    key = new_source_key()
+    files.drop_cached(key)
+    part = files.create(key)
+    part.write([b"content"])
+    part.commit()
+
+    recorder.forget()
+    files.drop_cached(key)
+    assert [call for call, _ in recorder.calls] == ["open_reader", "drop_cached"]
+    for nth in (1, 2):
+        recorder.fail_at(nth, errno.EIO)
+        files.drop_cached(key)
+        assert recorder.fired is not None
+
+    with files.open(key) as file:
+        assert file.read() == b"content"
 
 
 def test_the_recording_file_system_records_every_call_there_is() -> None:
