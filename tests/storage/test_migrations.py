@@ -128,6 +128,26 @@ def test_going_down_with_jobs_in_the_table_leaves_no_row_without_its_parent(
     assert master(database_path) == {}
 
 
+@pytest.mark.parametrize(("size_bytes", "coding"), [(8 << 20, "zstd"), ((8 << 20) + 1, None)])
+def test_results_of_several_frames_lose_their_content_coding(
+    database: Database, database_path: Path, size_bytes: int, coding: str | None
+) -> None:
+    one_of_each(database)
+    database.close()
+    migrate(sqlite_url(database_path), "2026_11_28_damage")
+    with closing(sqlite3.connect(database_path)) as connection, connection:
+        connection.execute(
+            "UPDATE jobs SET result_coding = 'zstd', level = 'small', source_size_bytes = ? WHERE status = 'succeeded'",
+            (size_bytes,),
+        )
+    migrate(sqlite_url(database_path))
+
+    with closing(sqlite3.connect(database_path)) as connection, connection:
+        found = connection.execute("SELECT result_coding FROM jobs WHERE status = 'succeeded'").fetchall()
+    assert found
+    assert set(found) == {(coding,)}
+
+
 def test_rows_without_their_parent_are_reported(database_path: Path) -> None:
     with closing(sqlite3.connect(database_path)) as connection, connection:
         connection.execute("INSERT INTO sources(job_seq, position, name, size_bytes) VALUES (99, 0, 'a', 1)")
