@@ -7,14 +7,12 @@ down_revision = "2026_11_28_damage"
 branch_labels = None
 depends_on = None
 
-FRAME_BYTES = 8 << 20
-"""What those versions put into one frame, at the slowest level alone."""
-
 
 def upgrade() -> None:
+    # A frame held 8 MiB, and only the slowest level made several.
     op.execute(
-        "UPDATE jobs SET result_coding = NULL WHERE result_coding = 'zstd' AND level = 'small'"
-        f" AND source_size_bytes > {FRAME_BYTES}"
+        "UPDATE jobs SET result_coding = NULL"
+        " WHERE result_coding = 'zstd' AND level = 'small' AND source_size_bytes > 8388608"
     )
 
 
