@@ -24,6 +24,7 @@ from service.web import answers, documented
 from service.web.arrivals import Arrival
 from service.web.audited import Audited
 from service.web.body import Body, ClientGone
+from service.web.negotiation import Kind, kind_of
 from service.web.options import check_count, read_options
 from service.web.parts import Parts, parts_of
 from service.web.problems import LingeringResponse, problem, translated
@@ -34,6 +35,7 @@ from service.web.upload_head import UploadHead, idempotent, read_head, read_key
 from storage.audit_table import Action
 from storage.errors import StorageError
 from storage.file_store import random_id
+from storage.idempotency import IdempotentRequest
 from storage.job_table import NewJob, NewSource
 from storage.job_views import LAST_POSITION
 
@@ -151,6 +153,7 @@ class _Upload:
         self._body = body
         self._receipt = Receipt()
         self._arrival: Arrival | None = None
+        self._page_key: str | None = None
         self._stack = AsyncExitStack()
 
     async def take(self, raw_path: bytes | None) -> dict[str, Any]:
@@ -202,7 +205,10 @@ class _Upload:
             return
 
         async def on_key(value: str) -> None:
-            await self._enter(head, read_key(value))
+            if kind_of(self._request) is Kind.HTML:
+                self._page_key = read_key(value)
+            else:
+                await self._enter(head, read_key(value))
 
         max_files = parts.settings.max_files_per_upload
         form = FormReceiver(head, parts.sink, reservation, self._receipt, max_files=max_files, on_key=on_key)
@@ -259,13 +265,27 @@ class _Upload:
                 for file in receipt.files
             ),
         )
-        request = self._arrival.request.with_part(_content(receipt)) if self._arrival else None
-        return Submission(job, request, 1000 * settings.idempotency_seconds, subscribers)
+        return Submission(job, self._identified(), 1000 * settings.idempotency_seconds, subscribers)
+
+    def _identified(self) -> IdempotentRequest | None:
+        """Return what makes this upload and its repeats one job.
+
+        A page's form is sent again by reloading, and after the back button with another file, which is another upload:
+        there its content is a part of the key.
+        """
+        content = _content(self._receipt)
+        if self._arrival is not None:
+            return self._arrival.request.with_part(content)
+        return IdempotentRequest(digest_of(f"{self._page_key}\n{content}")) if self._page_key else None
 
 
 def _content(receipt: Receipt) -> str:
-    """Return what a body held, to tell a repeat from another request: options, names, sizes and digests."""
-    files = [(file.name, file.stored.size_bytes, file.stored.sha256) for file in receipt.files]
+    """Return what a body held, to tell a repeat from another request: options, names, sizes, and digests or checksums.
+
+    A form's key may come after its files, when it is too late to digest them; each has its checksum in any case.
+    """
+    stored = [(file.name, file.stored) for file in receipt.files]
+    files = [(name, file.size_bytes, file.sha256 or file.checksum) for name, file in stored]
     return json.dumps([sorted(receipt.fields.items()), files])
 
 

@@ -135,6 +135,29 @@ def test_a_form_s_hidden_field_is_a_key_too(idle: ServiceProcess, key: str, is_f
     until(lambda: idle.stored() == before, what="the second file gone")
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["key first", "key last"])
+@pytest.mark.parametrize("size_bytes", [5, len(DATA)], ids=["small", "large"])
+def test_a_form_s_key_is_not_taken_for_other_bytes(
+    idle: ServiceProcess, key: str, size_bytes: int, is_first: bool
+) -> None:
+    def post(data: bytes, accept: str) -> Answer:
+        fields = [part("idempotency_key", key.strip('"').encode()), part("file", data, filename="f")]
+        body = b"".join(fields if is_first else reversed(fields)) + END
+        with connected(idle) as connection:
+            connection.sendall(head("POST /uploads", FORM, f"Accept: {accept}", f"Content-Length: {len(body)}") + body)
+            return read_answer(connection)
+
+    first = post(DATA[:size_bytes], "application/json")
+    other = post(DATA[: size_bytes - 1] + b"!", "application/json")
+    assert (first.status, other.status, other.json["code"]) == (202, 422, "idempotency_mismatch")
+
+    jobs = set(idle.statuses())
+    assert [post(data, "text/html").status for data in (DATA[:size_bytes], b"another file", DATA[:size_bytes])] == [
+        202
+    ] * 3
+    assert len(set(idle.statuses()) - jobs) == 2, "the same file again is the same job, another is one of its own"
+
+
 def test_a_form_with_another_option_of_the_same_length_is_another_request(idle: ServiceProcess, key: str) -> None:
     def post(name: bytes) -> Answer:
         body = part("format", name) + part("file", DATA, filename="f") + END
