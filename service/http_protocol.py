@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, ServiceError
 from service.http_answers import ended_by_closing, last_word
 from service.web.event_stream import TRANSPORT
-from service.web.request_head import expects_continue, refusal_of
+from service.web.request_head import check_trailer, expects_continue, refusal_of, settled_target
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -29,7 +29,7 @@ PING_SECONDS = 5.0
 
 
 class _Refused(Exception):
-    """The head was read whole and is refused: nothing after it is read."""
+    """What was read is refused: nothing after it is read."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -40,6 +40,8 @@ class LimitedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _is_in_head = True
+    _bare_bytes = 0
+    """What arrived since anything of a body did: heads of chunks, and fields after it."""
     _has_refused = False
     """Nothing more is read as HTTP."""
     _answered: Any = None
@@ -68,25 +70,31 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._deadline is None:
                 self._expect_head()
+        self._bare_bytes += len(data)
         self._unset_keepalive_if_required()
         self._feed(data)
-        if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES and not self._has_refused:
+        counted = self._head_bytes if self._is_in_head else self._bare_bytes
+        if counted > MAX_HEAD_BYTES and not self._has_refused:
             self._refuse(_too_large())
 
     def _feed(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            try:
-                self.parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as offer:
-                rest = rest[offer.args[0] :]
-                self._read_again_without_upgrade()
-            except httptools.HttpParserError:
-                if not self._has_refused:
-                    self.logger.warning("Invalid HTTP request received.")
-                    self._refuse(ServiceError(BAD_REQUEST, "This is not HTTP/1.1 as RFC 9112 has it."))
-                return
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = self._feed_some(rest)
+        except httptools.HttpParserError:
+            if not self._has_refused:
+                self.logger.warning("Invalid HTTP request received.")
+                self._refuse(ServiceError(BAD_REQUEST, "This is not HTTP/1.1 as RFC 9112 has it."))
+
+    def _feed_some(self, data: memoryview) -> memoryview:
+        """Return what is left behind a head that offers an upgrade; nothing without one."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._read_again_without_upgrade()
+            return data[offer.args[0] :]
+        return data[len(data) :]
 
     def _read_again_without_upgrade(self) -> None:
         """Go on behind a head that offers another protocol, as if it did not (RFC 9110, 7.8).
@@ -101,13 +109,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
-        error = refusal_of(self.parser.get_method(), version, self.headers)
-        # One that came in a single piece was not seen to grow.
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
-            error = _too_large()
+        error = self._refusal_of_head(version)
         if error is None and self.parser.should_upgrade():
             return
-        self._is_in_head = False
+        self._is_in_head, self._bare_bytes = False, 0
         self._cancel_deadline()
         if error is not None:
             self._answer_last(error)
@@ -118,6 +123,28 @@ class LimitedProtocol(HttpToolsProtocol):
         scope["extensions"] = {TRANSPORT: self.transport}
         super().on_headers_complete()
 
+    def _refusal_of_head(self, version: str) -> ServiceError | None:
+        # One that came in a single piece was not seen to grow.
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            return _too_large()
+        error = refusal_of(self.parser.get_method(), version, self.headers)
+        if error is None:
+            try:
+                self.url = settled_target(self.url)
+            except ServiceError as refused:
+                return refused
+        return error
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:
+            super().on_header(name, value)
+            return
+        try:
+            check_trailer(name)
+        except ServiceError as error:
+            self._refuse(error)
+            raise _Refused from error
+
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answered = cycle
         has_chunks = cycle.scope["http_version"] != "1.0"
@@ -126,6 +153,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         # As uvicorn's, which copies each byte into a bytearray and out of it again: here a chunk goes through.
+        self._bare_bytes = 0
         cycle: Any = self.cycle
         if cycle.response_complete:
             return
@@ -201,7 +229,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cancel_deadline()
         self.app = last_word(error)
         # The answer is the same everywhere, and what was asked for may not be readable.
-        self.url = b"/"
+        self.url, self.scope = b"/", self.scope.copy()
         super().on_headers_complete()
         self.cycle.keep_alive = False
 

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import httptools
+
 from service.errors import (
+    BAD_DIGEST,
     BAD_REQUEST,
     EXPECTATION_FAILED,
     HTTP_VERSION,
     METHOD_NOT_ALLOWED,
     TRANSFER_CODING,
+    UNSUPPORTED_HEADER,
     ServiceError,
 )
+from service.web.digests import FIELDS
+from service.web.header_rules import rule_of
 
 Headers = Iterable[tuple[bytes, bytes]]
 """Names in lower case."""
@@ -61,3 +67,32 @@ def expects_continue(version: str, headers: Headers) -> bool:
 def _expected(headers: Headers) -> set[bytes]:
     values = (item.strip().lower() for name, value in headers if name == _EXPECT for item in value.split(b","))
     return set(filter(None, values))
+
+
+def settled_target(target: bytes) -> bytes:
+    """Return a request's target with a path: a URL may end with its host (RFC 9112, 3.2.2).
+
+    Raises:
+        ServiceError: bad_request, it cannot be read.
+    """
+    try:
+        url = httptools.parse_url(target)
+    except httptools.HttpParserError as error:
+        raise ServiceError(BAD_REQUEST, "The request's target is neither a path nor a URL.") from error
+    if url.path:
+        return target
+    return b"/?" + url.query if url.query else b"/"
+
+
+def check_trailer(name: bytes) -> None:
+    """Refuse a field after the body that would have to be honoured or refused before it.
+
+    Others are passed over and never merged into the headers (RFC 9110, 6.5.1).
+
+    Raises:
+        ServiceError: bad_digest, unsupported_header.
+    """
+    field = name.decode("latin-1").lower()
+    if field in FIELDS or rule_of(field) is not None:
+        kind = BAD_DIGEST if field in FIELDS else UNSUPPORTED_HEADER
+        raise ServiceError(kind, f"{field} after the body is not read; send it as a header before it.", header=field)

@@ -142,6 +142,9 @@ BROKEN = {
     "a bad coding": head("PUT /f", "Transfer-Encoding: gzip, chunked") + BODY,
     "bad chunks": head("PUT /f", CHUNKED) + chunk(b"x") + b"zz\r\n",
     "a proxy": head("CONNECT a.example:1"),
+    "no host": head("PUT http:///a", "Content-Length: 3") + b"abc",
+    "no port": head("PUT http://x:99999/a", CHUNKED) + BODY,
+    "no address": head("PUT http://[bad/a", "Content-Length: 3", "Connection: Upgrade", "Upgrade: h2c") + b"abc",
     "a head above the limit": head("GET /", "X: " + "x" * 70_000),
     "a head far above it": head("GET /", "X: " + "x" * 400_000),
 }
@@ -178,3 +181,20 @@ def test_an_expectation_of_http_1_0_is_ignored(idle: ServiceProcess) -> None:
     with connected(idle) as connection:
         connection.sendall(b"PUT /f HTTP/1.0\r\nContent-Length: 3\r\nExpect: a-miracle\r\n\r\nabc")
         assert status_of(read_to_end(connection)[0]) == 202
+
+
+TARGETS = {
+    "http://files.example": "upload",
+    "http://files.example?filename=b.txt": "b.txt",
+    "http://files.example/a%20b.txt": "a b.txt",
+}
+
+
+@pytest.mark.parametrize("offer", [(), ("Connection: Upgrade", "Upgrade: h2c")], ids=["plain", "upgrade"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_may_be_a_url(idle: ServiceProcess, target: str, offer: tuple[str, ...]) -> None:
+    with connected(idle) as connection:
+        connection.sendall(head(f"PUT {target}", "Content-Length: 3", *offer) + b"abc")
+        answer = read_answer(connection)
+
+    assert (answer.status, answer.json.get("name")) == (202, TARGETS[target])
