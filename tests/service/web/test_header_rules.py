@@ -357,10 +357,9 @@ def test_a_digest_of_others_is_passed_over_beside_one_that_is_checked_and_only_t
 
 
 AWS_CLI = {
-    # `aws --endpoint-url U s3 cp a.txt s3://uploads/a.txt` over http, as version 1.45 signs it.
-    "Accept-Encoding": "identity",
+    # What `aws --endpoint-url U s3 cp a.txt s3://uploads/a.txt` of version 1.46 sends over http, of these bytes.
     "Content-Type": "text/plain",
-    "User-Agent": "aws-cli/1.45.0 md/Botocore#1.43.0 ua/2.1 os/linux md/arch#x86_64 lang/python#3.11.7",
+    "User-Agent": "aws-cli/1.46.3 md/Botocore#1.43.62 ua/2.1 os/linux md/arch#x86_64 lang/python#3.11.7",
     "Expect": "100-continue",
     "X-Amz-Date": "20261128T050000Z",
     "X-Amz-Content-SHA256": hex_of("sha256"),
