@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from service.checksum import Hash, new_checksum
+from service.checksum import Hash, new_checksum, new_digest
 from storage.errors import StorageError
 from storage.file_store import Chunk, FileStore, Key, NewFile, PartFile, new_source_key
 
@@ -42,7 +42,7 @@ class Received:
     chunks: Sequence[Chunk] | None = None
     """Of a small file that is still to be stored, with its row; None: it is durable."""
     others: Mapping[str, str] = field(default_factory=dict)
-    """Other digests that were asked for, in hex, by hashlib's name."""
+    """Other digests that were asked for, in hex, by the names of ``new_digest``."""
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -65,7 +65,7 @@ class Sink:
     def begin(self, *, wants_digest: bool, others: Iterable[str] = ()) -> Incoming:
         """Return a file to be fed. Nothing is created before there is something to write.
 
-        ``wants_digest`` asks for the SHA-256, ``others`` for digests of these names of hashlib's.
+        ``wants_digest`` asks for the SHA-256, ``others`` for digests by these names of ``new_digest``.
         """
         return Incoming(self, wants_digest=wants_digest, others=others)
 
@@ -110,7 +110,7 @@ class Incoming:
         self._sink = sink
         self._checksum = new_checksum()
         self._digest = hashlib.sha256() if wants_digest else None
-        self._others = {name: hashlib.new(name, usedforsecurity=False) for name in others}
+        self._others = {name: new_digest(name) for name in others}
         self._part: PartFile | None = None
         self._is_committed = False
         self._gathered: list[Chunk] = []

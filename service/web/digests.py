@@ -1,13 +1,12 @@
 """Digests of what arrives: read what a client says of its bytes, in any of the fields in use, and say it of ours.
 
-A field that names no algorithm of ours is refused: its client believes that its bytes are checked. Beside one of ours
-others are passed over, as RFC 9530 (2) allows.
+What names no algorithm of ours is refused: its client believes that its bytes are checked. Beside one of ours, in the
+same field or in another, others are passed over, as RFC 9530 (2) allows.
 """
 
 from __future__ import annotations
 
 import binascii
-import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -16,35 +15,60 @@ from typing import Any
 
 import http_sf
 
+from service.checksum import new_digest
 from service.errors import BAD_DIGEST, DIGEST_MISMATCH, ServiceError
 
 SHA_256 = "sha256"
-_SIZES = {SHA_256: 32, "sha512": 64, "md5": 16, "sha1": 20}
-"""Bytes of a digest, by hashlib's name. The last two only find accidents, which is what their clients want."""
-_REGISTERED = {"sha-256": SHA_256, "sha-512": "sha512", "md5": "md5", "sha": "sha1"}
-"""Names of the registry of RFC 9530, which are those of RFC 3230 in lower case."""
+ADLER_32 = "adler32"
+_SIZES = {SHA_256: 32, "sha512": 64, "md5": 16, "sha1": 20, "crc32": 4, ADLER_32: 4}
+"""Bytes of a digest, by the name of ``new_digest``. All but the first two only find accidents, which is what their
+clients want."""
+_REGISTERED = {"sha-256": SHA_256, "sha-512": "sha512", "md5": "md5", "sha": "sha1", "adler": ADLER_32}
+"""Names of the registry of RFC 9530."""
+_IN_LISTS = {
+    **{name: algorithm for name, algorithm in _REGISTERED.items() if algorithm != ADLER_32},
+    **{name: name for name in _SIZES if name != "crc32"},
+}
+"""Names of RFC 3230 and of ownCloud, in lower case."""
 _MAX_FIELD_LENGTH = 4096
 """Far more than the digests of all algorithms; 64 KiB of a field take the parser 0.2 s."""
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
+_HEX_NUMBER = re.compile(r"[0-9a-fA-F]{1,8}")
 
 
 def expected_digests(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the digests that headers announce, in hex, by hashlib's name.
+    """Return the digests that headers announce, in hex, by the name of ``new_digest``.
 
     Raises:
         ServiceError: bad_digest; malformed, of the wrong length, of no algorithm of ours, or two that differ.
     """
     expected: dict[str, str] = {}
+    unchecked = [name for name, value in headers.items() if value and _is_of_others(name)]
     for header in FIELDS.keys() & headers.keys():
-        if value := headers[header]:
-            for algorithm, digest in _read(header, value, FIELDS[header]).items():
-                if expected.setdefault(algorithm, digest.hex()) != digest.hex():
-                    detail = "Digest headers say different things of the same bytes."
-                    raise ServiceError(BAD_DIGEST, detail, header=header)
+        found = _read(header, headers[header], FIELDS[header]) if headers[header] else {}
+        if found is None:
+            unchecked.append(header)
+            continue
+        for algorithm, digest in found.items():
+            if expected.setdefault(algorithm, digest.hex()) != digest.hex():
+                detail = "Digest headers say different things of the same bytes."
+                raise ServiceError(BAD_DIGEST, detail, header=header)
+    if unchecked and not expected:
+        detail = f"{unchecked[0]} names no digest that is checked here; there are: {', '.join(_REGISTERED)}."
+        raise ServiceError(BAD_DIGEST, detail, header=unchecked[0], allowed=list(_REGISTERED))
     return expected
 
 
-def _read(header: str, value: str, read: Callable[[str], Mapping[str, bytes] | None]) -> Mapping[str, bytes]:
+def is_digest(header: str) -> bool:
+    """Return whether a header, by its name in lower case, announces a digest, of ours or of others."""
+    return header in FIELDS or _is_of_others(header)
+
+
+def _is_of_others(header: str) -> bool:
+    return header.startswith(_OF_OTHERS) and header not in FIELDS and header not in DESCRIPTIONS
+
+
+def _read(header: str, value: str, read: Callable[[str], Mapping[str, bytes] | None]) -> Mapping[str, bytes] | None:
     try:
         if len(value) > _MAX_FIELD_LENGTH:
             raise ValueError("the field is too long")
@@ -54,9 +78,6 @@ def _read(header: str, value: str, read: Callable[[str], Mapping[str, bytes] | N
     except ValueError as error:
         detail = f"{header} could not be read. Write Repr-Digest: sha-256=:BASE64:, with the digest's bytes in base64."
         raise ServiceError(BAD_DIGEST, detail, header=header) from error
-    if found is None:
-        detail = f"{header} names no digest that is checked here; there are: {', '.join(_REGISTERED)}."
-        raise ServiceError(BAD_DIGEST, detail, header=header, allowed=list(_REGISTERED))
     return found
 
 
@@ -76,9 +97,19 @@ def _dictionary(value: str) -> Mapping[str, bytes] | None:
 def _instance_digest(value: str) -> Mapping[str, bytes] | None:
     """Read a ``Digest`` of RFC 3230 (4.3.2); ``id-sha-256`` and its like are of the file as it is, which ours are."""
     items = [item.strip().partition("=") for item in value.split(",") if item.strip()]
-    named = [(_REGISTERED.get(name.strip().lower().removeprefix("id-")), digest) for name, _, digest in items]
-    found = {algorithm: _base64(digest) for algorithm, digest in named if algorithm}
-    if len(found) < sum(algorithm is not None for algorithm, _ in named):
+    return _listed([(name.strip().lower().removeprefix("id-"), digest) for name, _, digest in items], _base64)
+
+
+def _oc_checksum(value: str) -> Mapping[str, bytes] | None:
+    """Read an ``OC-Checksum``: ``SHA1:HEX``, or several with blanks between them, as ownCloud's server writes them."""
+    items = [item.partition(":") for item in value.split()]
+    return _listed([(name.lower(), digest) for name, _, digest in items], _hex)
+
+
+def _listed(items: list[tuple[str, str]], decode: Callable[[str], bytes]) -> Mapping[str, bytes] | None:
+    named = [(_IN_LISTS.get(name), digest) for name, digest in items]
+    found = {name: (_number if name == ADLER_32 else decode)(digest) for name, digest in named if name}
+    if len(found) < sum(name is not None for name, _ in named):
         raise ValueError("an algorithm is named twice")
     return found if found or not items else None
 
@@ -93,11 +124,21 @@ def _hex(value: str) -> bytes:
     return bytes.fromhex(value)
 
 
+def _number(value: str) -> bytes:
+    """Read an Adler-32, which is in hexadecimal in all lists, and of which Nextcloud leaves out leading zeros."""
+    if not _HEX_NUMBER.fullmatch(value.strip()):
+        raise ValueError("no hexadecimal number of 32 bits")
+    return int(value, 16).to_bytes(4, "big")
+
+
 def _payload_digest(value: str) -> Mapping[str, bytes] | None:
     """Read an ``x-amz-content-sha256``; the body that a ``STREAMING-…`` stands for is not the file alone."""
     if value.strip().upper() == "UNSIGNED-PAYLOAD":
         return {}
-    return None if value.strip().upper().startswith("STREAMING-") else {SHA_256: _hex(value)}
+    if value.strip().upper().startswith("STREAMING-"):
+        detail = "x-amz-content-sha256 announces aws-chunked, whose frames are not the file's; send its bytes alone."
+        raise ServiceError(BAD_DIGEST, detail, header="x-amz-content-sha256")
+    return {SHA_256: _hex(value)}
 
 
 def _one(algorithm: str, decode: Callable[[str], bytes]) -> Callable[[str], Mapping[str, bytes]]:
@@ -113,6 +154,10 @@ FIELDS: Mapping[str, Callable[[str], Mapping[str, bytes] | None]] = MappingProxy
         "x-amz-content-sha256": _payload_digest,
         "x-amz-checksum-sha256": _one(SHA_256, _base64),
         "x-amz-checksum-sha1": _one("sha1", _base64),
+        "x-amz-checksum-sha512": _one("sha512", _base64),
+        "x-amz-checksum-md5": _one("md5", _base64),
+        "x-amz-checksum-crc32": _one("crc32", _base64),
+        "oc-checksum": _oc_checksum,
         "x-ms-blob-content-md5": _one("md5", _base64),
         "x-goog-hash": _instance_digest,
         "x-checksum-sha256": _one(SHA_256, _hex),
@@ -122,6 +167,10 @@ FIELDS: Mapping[str, Callable[[str], Mapping[str, bytes] | None]] = MappingProxy
 )
 """Headers that announce a digest: RFC 9530, RFC 3230, RFC 1864, and those of object and artefact stores. Each reader
 returns None where the field names no digest of ours, and raises ValueError where it is malformed."""
+_OF_OTHERS = ("x-amz-checksum-", "x-ms-content-crc64")
+"""How other headers begin that announce a digest: CRC-32C, CRC-64, and what stores will think of next."""
+DESCRIPTIONS = frozenset({"x-amz-checksum-type", "x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm"})
+"""Headers that only say of what kind another's digest is."""
 
 
 def wants_sha256(header: str | None) -> bool:
@@ -154,8 +203,11 @@ def check_digests(expected: Mapping[str, str], received: Mapping[str, str], name
 
 
 def digests_of(content: bytes | bytearray, algorithms: Iterable[str]) -> Mapping[str, str]:
-    """Return the digests of bytes in memory, in hex, by hashlib's names."""
-    return {name: hashlib.new(name, content, usedforsecurity=False).hexdigest() for name in algorithms}
+    """Return the digests of bytes in memory, in hex, by the names of ``new_digest``."""
+    digests = {name: new_digest(name) for name in algorithms}
+    for digest in digests.values():
+        digest.update(content)
+    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 def digest_field(sha256: str) -> str:

@@ -136,9 +136,19 @@ def check_resumable(said: Said) -> None:
     is_whole = any(said.headers.get(name, "").strip() == value for name, value in _WHOLE.items())
     if said.name == "upload-draft-interop-version" or _WHOLE.get(said.name) == said.value.strip():
         return
-    if said.name == "upload-length" and is_whole and said.value.strip() == said.headers.get("content-length"):
+    if said.name == "upload-length" and is_whole and _is_all_there_is(said):
         return
     refuse_piece(said)
+
+
+def check_total_length(said: Said) -> None:
+    """Refuse ownCloud's length of a file but where all of it is in this request, as it is unless it sends chunks."""
+    if "oc-chunked" in said.headers or not _is_all_there_is(said):
+        refuse_piece(said)
+
+
+def _is_all_there_is(said: Said) -> bool:
+    return said.value.strip() == said.headers.get("content-length")
 
 
 def refuse_precondition(said: Said) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from service.errors import BAD_DIGEST, BAD_REQUEST, UNSUPPORTED_HEADER, ServiceError
-from service.web.digests import FIELDS
+from service.web.digests import DESCRIPTIONS, FIELDS, is_digest
 from service.web.header_checks import (
     Place,
     Said,
@@ -19,6 +19,7 @@ from service.web.header_checks import (
     check_method,
     check_mime_encoding,
     check_resumable,
+    check_total_length,
     check_transfer_coding,
     check_type,
     refuse_copy,
@@ -60,9 +61,9 @@ def check_headers(headers: Mapping[str, str], place: Place, method: str = "POST"
 
 def _check_trailer(said: Said) -> None:
     announced = {name.strip().lower() for name in said.value.split(",")}
-    if bad := sorted(name for name in announced if name in FIELDS or rule_of(name) is not None):
+    if bad := sorted(name for name in announced if rule_of(name) is not None):
         detail = f"{', '.join(bad)} after the body is not read; send it as a header before it."
-        raise said.refusal(BAD_DIGEST if announced & FIELDS.keys() else UNSUPPORTED_HEADER, detail)
+        raise said.refusal(BAD_DIGEST if any(map(is_digest, bad)) else UNSUPPORTED_HEADER, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,13 @@ RULES = (
     ),
     Rule(
         tuple(FIELDS),
-        "SHA-256, SHA-512, MD5 and SHA-1, checked before the 202, on a raw body or on any part, of which they cover the"
-        " bytes after decoding. Where only others are named, and on a whole form: `bad_digest`",
+        "SHA-256, SHA-512, SHA-1, MD5, CRC-32 and Adler-32, checked before the 202, on a raw body or on any part, of"
+        " which they cover the bytes after decoding. Where only others are named, and none in another of these headers;"
+        " on a whole form; and where `X-Amz-Content-Sha256` announces aws-chunked (`STREAMING-…`): `bad_digest`",
     ),
     Rule(
-        ("x-amz-checksum-*", "oc-checksum"),
-        "Digests of algorithms or in forms that are not checked: `unsupported_header`",
-        refuse_copy,
+        ("x-amz-checksum-*", "x-ms-content-crc64"),
+        "Digests of other algorithms (CRC-32C, CRC-64): passed over beside one that is checked; alone: `bad_digest`",
     ),
     Rule(
         ("trailer",),
@@ -128,7 +129,6 @@ RULES = (
             "uploader-*",
             "x-chunk-*",
             "oc-chunked",
-            "oc-total-length",
         ),
         "A piece of a file, or the beginning of a protocol for pieces: `partial_upload` (RFC 9110, 14.5). `Range` may"
         " be ignored (14.2), but who sends it with a body means a piece",
@@ -139,6 +139,11 @@ RULES = (
         "`Upload-Complete: ?1`, and with it an `Upload-Length` that is the `Content-Length`, is a whole upload; any"
         " other: `partial_upload`",
         check_resumable,
+    ),
+    Rule(
+        ("oc-total-length",),
+        "As many bytes as the `Content-Length`, without `OC-Chunked`, are a whole upload; any other: `partial_upload`",
+        check_total_length,
     ),
     Rule(
         ("if-match",),
@@ -160,7 +165,6 @@ RULES = (
             "x-amz-decoded-content-length",
             "x-amz-trailer",
             "x-ms-copy-source",
-            "x-ms-content-crc64",
             "x-goog-copy-source",
         ),
         "A copy of another file, or a body that is not the file alone: `unsupported_header`",
@@ -177,6 +181,7 @@ RULES = (
             "prefer",
             "want-digest",
             "want-content-digest",
+            *sorted(DESCRIPTIONS),
         ),
         "Describes or wishes, and changes nothing of the bytes: passed over",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import md5, sha256, sha512
+from zlib import adler32, crc32
 
 import pytest
 
@@ -78,6 +79,8 @@ def test_a_digest_nobody_asked_for_is_found_out_later(idle: ServiceProcess, head
         {"Repr_Digest": SHA_512},
         {"Digest": f"SHA-256={b64encode(sha256(DATA).digest()).decode()}"},
         {"Content_MD5": b64encode(md5(DATA).digest()).decode()},
+        {"X_Amz_Checksum_CRC32": b64encode(crc32(DATA).to_bytes(4, "big")).decode()},
+        {"OC_Checksum": f"ADLER32:{adler32(DATA):x}"},
     ],
 )
 def test_other_digests_that_are_known_are_checked(idle: ServiceProcess, headers: dict[str, str]) -> None:

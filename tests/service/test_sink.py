@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from hashlib import md5, sha256, sha512
 from pathlib import Path
@@ -90,13 +91,18 @@ def test_other_digests_are_given_where_they_were_asked_for(sink: Sink, size: int
     content = noise(size)
 
     async def story() -> Received:
-        incoming = sink.begin(wants_digest=wants_digest, others=["md5", "sha512"])
+        incoming = sink.begin(wants_digest=wants_digest, others=["md5", "sha512", "crc32", "adler32"])
         incoming.add(content)
         return incoming.finish_later() or await incoming.finish()
 
     file = asyncio.run(story())
 
-    expected = {"md5": md5(content).hexdigest(), "sha512": sha512(content).hexdigest()}
+    expected = {
+        "md5": md5(content).hexdigest(),
+        "sha512": sha512(content).hexdigest(),
+        "crc32": f"{zlib.crc32(content):08x}",
+        "adler32": f"{zlib.adler32(content):08x}",
+    }
     assert file.digests == expected | ({"sha256": sha256(content).hexdigest()} if wants_digest else {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from base64 import b64encode
 from collections.abc import Callable
 from itertools import product
@@ -35,6 +36,10 @@ def hex_of(algorithm: str, content: bytes = CONTENT) -> str:
     return hashlib.new(algorithm, content).hexdigest()
 
 
+def number(value: int) -> str:
+    return b64encode(value.to_bytes(4, "big")).decode()
+
+
 TAKEN = (202, None)
 CODING = (415, "content_encoding")
 ENCODING = (415, "transfer_encoding")
@@ -47,7 +52,15 @@ MISMATCH = (400, "digest_mismatch")
 LENGTH = (400, "length_mismatch")
 FALSE = (412, "precondition_failed")
 
-CASES: list[tuple[str, str, tuple[int, str | None], tuple[int, str | None], tuple[int, str | None]]] = [
+Outcome = tuple[int, str | None]
+Case = tuple[str, str, Outcome, Outcome, Outcome]
+
+
+def everywhere(outcome: Outcome, *said: tuple[str, str]) -> list[Case]:
+    return [(name, value, outcome, outcome, outcome) for name, value in said]
+
+
+CASES: list[Case] = [
     # Header, value, and what becomes of it on a raw body, on a form, and in a part.
     ("Content-Type", "text/plain", TAKEN, TAKEN, TAKEN),
     ("Content-Type", "text/plain; charset=utf-16", TAKEN, TAKEN, TAKEN),
@@ -96,10 +109,20 @@ CASES: list[tuple[str, str, tuple[int, str | None], tuple[int, str | None], tupl
             ("Digest", lambda content: f"SHA-256={base64('sha256', content)}"),
             ("Digest", lambda content: f"unixsum=30637, md5={base64('md5', content)}"),
             ("Digest", lambda content: f"id-SHA-512={base64('sha512', content)}"),
+            ("Digest", lambda content: f"adler32={zlib.adler32(content):08x}"),
+            ("Repr-Digest", lambda content: f"crc32c=:AAAAAA==:, adler=:{number(zlib.adler32(content))}:"),
             ("Content-MD5", lambda content: base64("md5", content)),
             ("X-Amz-Content-SHA256", lambda content: hex_of("sha256", content)),
             ("X-Amz-Checksum-Sha256", lambda content: base64("sha256", content)),
             ("X-Amz-Checksum-Sha1", lambda content: base64("sha1", content)),
+            ("X-Amz-Checksum-Sha512", lambda content: base64("sha512", content)),
+            ("X-Amz-Checksum-MD5", lambda content: base64("md5", content)),
+            ("X-Amz-Checksum-Crc32", lambda content: number(zlib.crc32(content))),
+            ("OC-Checksum", lambda content: f"SHA1:{hex_of('sha1', content)}"),
+            ("OC-Checksum", lambda content: f"md5:{hex_of('md5', content).upper()}"),
+            ("OC-Checksum", lambda content: f"SHA256:{hex_of('sha256', content)}"),
+            ("OC-Checksum", lambda content: f"ADLER32:{zlib.adler32(content):x}"),
+            ("OC-Checksum", lambda content: f"SHA3-256:00 Adler32:{zlib.adler32(content):08X}"),
             ("X-Ms-Blob-Content-MD5", lambda content: base64("md5", content)),
             ("X-Goog-Hash", lambda content: f"crc32c=AAAAAA==,md5={base64('md5', content)}"),
             ("X-Checksum-Sha256", lambda content: hex_of("sha256", content).upper()),
@@ -109,56 +132,70 @@ CASES: list[tuple[str, str, tuple[int, str | None], tuple[int, str | None], tupl
         for value, fits in ((written(CONTENT), TAKEN), (written(b"other"), MISMATCH))
     ],
     ("X-Amz-Content-SHA256", "UNSIGNED-PAYLOAD", TAKEN, TAKEN, TAKEN),
-    *[
-        (name, value, DIGEST, DIGEST, DIGEST)
-        for name, value in (
-            ("Repr-Digest", "unixsum=:AAAA:"),
-            ("Content-Digest", "crc32c=:AAAAAA==:, adler=:AAAAAA==:"),
-            ("Repr-Digest", "sha-512=:AAAA:"),
-            ("Digest", "unixsum=30637"),
-            ("Digest", "sha-256=" + "00" * 32),
-            ("Digest", "md5"),
-            ("Content-MD5", hex_of("md5")),
-            ("Content-MD5", "!"),
-            ("X-Amz-Content-SHA256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
-            ("X-Checksum-Sha1", "12"),
-            ("X-Goog-Hash", "crc32c=AAAAAA=="),
-        )
-    ],
-    ("X-Amz-Checksum-Crc32", "AAAAAA==", UNDONE, UNDONE, UNDONE),
-    ("OC-Checksum", "ADLER32:1", UNDONE, UNDONE, UNDONE),
+    *everywhere(
+        DIGEST,
+        ("Repr-Digest", "unixsum=:AAAA:"),
+        ("Content-Digest", "crc32c=:AAAAAA==:, unixcksum=:AAAAAA==:"),
+        ("Repr-Digest", "adler=:AAAA:"),
+        ("Digest", "adler32=AAAAAA=="),
+        ("X-Amz-Checksum-Crc32", "AAAA"),
+        ("X-Amz-Checksum-Crc32", "00000000"),
+        ("X-Amz-Checksum-Crc32c", "AAAAAA=="),
+        ("X-Amz-Checksum-Crc64nvme", "AAAAAAAAAAA="),
+        ("X-Amz-Checksum-Unheard-Of", "AAAA"),
+        ("X-Ms-Content-Crc64", "AAAAAAAAAAA="),
+        ("OC-Checksum", "SHA3-256:" + "00" * 32),
+        ("OC-Checksum", "ADLER32:"),
+        ("OC-Checksum", "ADLER32:123456789"),
+        ("OC-Checksum", "SHA1:1"),
+        ("OC-Checksum", "MD5"),
+        ("OC-Checksum", f"MD5:{hex_of('md5')} MD5:{hex_of('md5')}"),
+        ("Repr-Digest", "sha-512=:AAAA:"),
+        ("Digest", "unixsum=30637"),
+        ("Digest", "sha-256=" + "00" * 32),
+        ("Digest", "md5"),
+        ("Content-MD5", hex_of("md5")),
+        ("Content-MD5", "!"),
+        ("X-Amz-Content-SHA256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+        ("X-Amz-Content-SHA256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+        ("X-Checksum-Sha1", "12"),
+        ("X-Goog-Hash", "crc32c=AAAAAA=="),
+    ),
+    ("X-Amz-Checksum-Crc64nvme", "", TAKEN, TAKEN, TAKEN),
+    ("X-Amz-Checksum-Type", "FULL_OBJECT", TAKEN, TAKEN, TAKEN),
+    ("X-Amz-Sdk-Checksum-Algorithm", "CRC64NVME", TAKEN, TAKEN, TAKEN),
     ("Trailer", "Server-Timing", TAKEN, TAKEN, TAKEN),
     ("Trailer", "Expires, Content-Digest", DIGEST, DIGEST, DIGEST),
+    ("Trailer", "X-Amz-Checksum-Crc64nvme", DIGEST, DIGEST, DIGEST),
     ("Trailer", "Content-Encoding", UNDONE, UNDONE, UNDONE),
-    *[
-        (name, value, PIECE, PIECE, PIECE)
-        for name, value in (
-            ("Content-Range", "bytes 0-17/100"),
-            ("Content-Range", "bytes 0-17/18"),
-            ("Content-Range", "lines 1-2/3"),
-            ("Range", "bytes=0-17"),
-            ("X-Content-Range", "bytes 0-17/100"),
-            ("X-Ms-Range", "bytes=0-17"),
-            ("X-Amz-Write-Offset-Bytes", "0"),
-            ("Tus-Resumable", "1.0.0"),
-            ("Upload-Offset", "0"),
-            ("Upload-Complete", "?0"),
-            ("Upload-Complete", "true"),
-            ("Upload-Incomplete", "?1"),
-            ("Upload-Length", "1000"),
-            ("Upload-Length", "18"),
-            ("Upload-Defer-Length", "1"),
-            ("Upload-Concat", "partial"),
-            ("Upload-Metadata", "filename YQ=="),
-            ("Upload-Checksum", "sha1 AAAA"),
-            ("X-Goog-Upload-Command", "start"),
-            ("X-Upload-Content-Length", "1000"),
-            ("Uploader-Chunk-Number", "0"),
-            ("X-Chunk-Index", "0"),
-            ("OC-Chunked", "1"),
-            ("OC-Total-Length", "1000"),
-        )
-    ],
+    *everywhere(
+        PIECE,
+        ("Content-Range", "bytes 0-17/100"),
+        ("Content-Range", "bytes 0-17/18"),
+        ("Content-Range", "lines 1-2/3"),
+        ("Range", "bytes=0-17"),
+        ("X-Content-Range", "bytes 0-17/100"),
+        ("X-Ms-Range", "bytes=0-17"),
+        ("X-Amz-Write-Offset-Bytes", "0"),
+        ("Tus-Resumable", "1.0.0"),
+        ("Upload-Offset", "0"),
+        ("Upload-Complete", "?0"),
+        ("Upload-Complete", "true"),
+        ("Upload-Incomplete", "?1"),
+        ("Upload-Length", "1000"),
+        ("Upload-Length", "18"),
+        ("Upload-Defer-Length", "1"),
+        ("Upload-Concat", "partial"),
+        ("Upload-Metadata", "filename YQ=="),
+        ("Upload-Checksum", "sha1 AAAA"),
+        ("X-Goog-Upload-Command", "start"),
+        ("X-Upload-Content-Length", "1000"),
+        ("Uploader-Chunk-Number", "0"),
+        ("X-Chunk-Index", "0"),
+        ("OC-Chunked", "1"),
+        ("OC-Total-Length", "1000"),
+        ("OC-Total-Length", "0"),
+    ),
     ("Upload-Complete", "?1", TAKEN, TAKEN, TAKEN),
     ("Upload-Incomplete", "?0", TAKEN, TAKEN, TAKEN),
     ("Upload-Draft-Interop-Version", "6", TAKEN, TAKEN, TAKEN),
@@ -167,22 +204,23 @@ CASES: list[tuple[str, str, tuple[int, str | None], tuple[int, str | None], tupl
     ("If-None-Match", "*", TAKEN, TAKEN, TAKEN),
     ("If-None-Match", '"etag"', TAKEN, TAKEN, TAKEN),
     ("If-Unmodified-Since", "Sat, 29 Oct 1994 19:43:31 GMT", TAKEN, TAKEN, TAKEN),
-    *[
-        (name, "PATCH", UNDONE, UNDONE, UNDONE)
-        for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
-    ],
-    *[
-        (name, "x", UNDONE, UNDONE, UNDONE)
-        for name in (
-            "X-Amz-Copy-Source",
-            "X-Amz-Copy-Source-Range",
-            "X-Amz-Decoded-Content-Length",
-            "X-Amz-Trailer",
-            "X-Ms-Copy-Source",
-            "X-Ms-Content-Crc64",
-            "X-Goog-Copy-Source",
-        )
-    ],
+    *everywhere(
+        UNDONE, *((name, "PATCH") for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"))
+    ),
+    *everywhere(
+        UNDONE,
+        *(
+            (name, "x")
+            for name in (
+                "X-Amz-Copy-Source",
+                "X-Amz-Copy-Source-Range",
+                "X-Amz-Decoded-Content-Length",
+                "X-Amz-Trailer",
+                "X-Ms-Copy-Source",
+                "X-Goog-Copy-Source",
+            )
+        ),
+    ),
     ("Content-Disposition", 'attachment; filename="b.txt"', TAKEN, TAKEN, (400, "bad_request")),
     ("Content-Language", "de", TAKEN, TAKEN, TAKEN),
     ("Content-Location", "/elsewhere", TAKEN, TAKEN, TAKEN),
@@ -204,9 +242,7 @@ def form(*headers: str, disposition: str = 'form-data; name="file"; filename="f"
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 
 
-def told(
-    app: InProcess, method: str, url: str, content: bytes, headers: dict[str, str], expected: tuple[int, str | None]
-) -> None:
+def told(app: InProcess, method: str, url: str, content: bytes, headers: dict[str, str], expected: Outcome) -> None:
     answer = app.client.request(method, url, content=content, headers=headers)
     assert (answer.status_code, answer.json().get("code")) == expected, (method, url, headers, content, answer.text)
     if expected == TAKEN:
@@ -280,6 +316,7 @@ def test_a_form_in_a_form_is_refused_with_what_to_do(app: InProcess) -> None:
         {"Upload-Complete": "?1", "Upload-Draft-Interop-Version": "6"},
         {"Upload-Incomplete": "?0", "Upload-Draft-Interop-Version": "3"},
         {"X-HTTP-Method-Override": "put"},
+        {"OC-Total-Length": str(len(CONTENT)), "OC-Checksum": f"SHA1:{hex_of('sha1')}", "X-OC-Mtime": "1700000000"},
     ],
 )
 def test_a_whole_upload_of_a_resuming_client_is_an_upload(app: InProcess, headers: dict[str, str]) -> None:
@@ -288,6 +325,64 @@ def test_a_whole_upload_of_a_resuming_client_is_an_upload(app: InProcess, header
 
 def test_a_whole_upload_that_is_longer_elsewhere_is_a_piece(app: InProcess) -> None:
     told(app, "PUT", "/a.txt", CONTENT, {"Upload-Complete": "?1", "Upload-Length": "1000"}, PIECE)
+
+
+def test_a_chunk_that_is_as_long_as_the_whole_is_a_piece(app: InProcess) -> None:
+    told(app, "PUT", "/a.txt", CONTENT, {"OC-Total-Length": str(len(CONTENT)), "OC-Chunked": "1"}, PIECE)
+
+
+OF_OTHERS = [
+    ("X-Amz-Checksum-Crc64nvme", "AAAAAAAAAAA="),
+    ("X-Amz-Checksum-Crc32c", "AAAAAA=="),
+    ("X-Ms-Content-Crc64", "AAAAAAAAAAA="),
+    ("X-Goog-Hash", "crc32c=AAAAAA=="),
+    ("Repr-Digest", "unixsum=:AAAA:"),
+    ("OC-Checksum", "SHA3-256:00"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), OF_OTHERS)
+def test_a_digest_of_others_is_passed_over_beside_one_that_is_checked_and_only_there(
+    app: InProcess, name: str, value: str
+) -> None:
+    for said, expected in (
+        ({"Content-MD5": base64("md5")}, TAKEN),
+        ({"Content-MD5": base64("md5", b"other")}, MISMATCH),
+        ({"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}, DIGEST),
+        ({"Content-MD5": ""}, DIGEST),
+    ):
+        headers = {name: value} | said
+        told(app, "PUT", "/a.txt", CONTENT, headers, expected)
+        told(app, "POST", "/uploads", form(*map(": ".join, headers.items())), FORM, expected)
+
+
+AWS_CLI = {
+    # What `aws --endpoint-url U s3 cp a.txt s3://uploads/a.txt` of version 1.46 sends over http, of these bytes.
+    "Content-Type": "text/plain",
+    "User-Agent": "aws-cli/1.46.3 md/Botocore#1.43.62 ua/2.1 os/linux md/arch#x86_64 lang/python#3.11.7",
+    "Expect": "100-continue",
+    "X-Amz-Date": "20261128T050000Z",
+    "X-Amz-Content-SHA256": hex_of("sha256"),
+    "X-Amz-Sdk-Checksum-Algorithm": "CRC32",
+    "X-Amz-Checksum-CRC32": number(zlib.crc32(CONTENT)),
+    "Authorization": "AWS4-HMAC-SHA256 Credential=A/20261128/us-east-1/s3/aws4_request, Signature=0",
+    "Amz-Sdk-Invocation-Id": "6bb1b2f9-0d7e-4f53-a7c4-0f6f30a4a1d6",
+    "Amz-Sdk-Request": "attempt=1",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, TAKEN),
+        ({"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}, TAKEN),
+        ({"X-Amz-Content-SHA256": hex_of("sha256", b"other")}, MISMATCH),
+        ({"X-Amz-Checksum-CRC32": number(zlib.crc32(b"other"))}, MISMATCH),
+        ({"X-Amz-Content-SHA256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, DIGEST),
+    ],
+)
+def test_the_upload_of_a_client_of_s3_is_an_upload(app: InProcess, changed: dict[str, str], expected: Outcome) -> None:
+    told(app, "PUT", "/uploads/a.txt", CONTENT, AWS_CLI | changed, expected)
 
 
 def test_the_refusal_names_the_header(app: InProcess) -> None:
