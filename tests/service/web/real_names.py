@@ -16,7 +16,8 @@ _TABLE = {
     "cp1252": "naïve_café.txt résumé.pdf Müller.doc Übung.txt größe.txt São_Paulo.jpg ação.txt España.txt Ångström.txt "
     "crème_brûlée.jpg Noël.jpg smörgåsbord.txt fjörður.txt jalapeño.txt 10€.txt 5€.txt é.txt "
     "Tschüß.txt Straße.txt Grüße.txt Übung_1.doc São_Paulo.txt Ærø.txt señor.txt Mär.txt città.txt très_bien.txt "
-    "père.txt coração.doc Reykjavík.jpg rød_grød.txt don’t.txt l’été.txt García.txt González.txt François.doc ÜBERSICHT.pdf",
+    "père.txt coração.doc Reykjavík.jpg rød_grød.txt don’t.txt l’été.txt García.txt González.txt François.doc "
+    "ÜBERSICHT.pdf",
     "cp1253": "Ελλάδα.txt αναφορά.doc Αθήνα.jpg έγγραφο.pdf",
     "cp1255": "ישראל.jpg חשבונית.pdf",
     "cp1256": "تقرير.pdf السعودية.jpg",
