@@ -1,6 +1,6 @@
-"""A cheap checksum of what arrives, to tell later whether it is still the same: XXH3-64. No digest against people.
+"""A cheap checksum of what is stored, to tell later whether it is still the same: XXH3-64. No digest against people.
 
-It takes 0.02 CPU seconds a GiB, a thirtieth of what SHA-256 does, so that every source can have one (ADR 0012).
+It takes 0.02 CPU seconds a GiB, a thirtieth of what SHA-256 does, so that every source and result can have one (ADR 0012).
 """
 
 from __future__ import annotations
