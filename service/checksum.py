@@ -1,7 +1,7 @@
-"""A cheap checksum of what arrives, to tell later whether it is still the same: XXH3-64. No digest against people.
+"""A cheap checksum of what is stored, to tell later whether it is still the same: XXH3-64. No digest against people.
 
-It takes 0.02 CPU seconds a GiB, a thirtieth of what SHA-256 does, so that every source can have one (ADR 0012).
-Beside it the digests that clients may ask for, by name.
+It takes 0.02 CPU seconds a GiB, a thirtieth of what SHA-256 does, so that every source and result can have one
+(ADR 0012). Beside it the digests that clients may ask for, by name.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Codec(Protocol):
         """
         ...
 
-    def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    def decompress(self, chunks: Iterable[Chunk]) -> Generator[bytes]:
         """Yield the bytes that were compressed, in steps of at most 2 MiB however well they were compressed.
 
         Raises:
@@ -123,7 +123,7 @@ class ZstdCodec:
                 chunks, self.encodings[level], threads=threads, size_bytes=size_bytes, finished=finished
             )
 
-    def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    def decompress(self, chunks: Iterable[Chunk]) -> Generator[bytes]:
         """Yield what all frames hold."""
         with translated(zstandard.ZstdError):
             yield from decode_frames(chunks)
@@ -159,7 +159,7 @@ class GzipCodec:
             engine = self.engines[level]
             yield from one_member(deflate_pieces(chunks, engine=engine, threads=threads, finished=finished))
 
-    def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    def decompress(self, chunks: Iterable[Chunk]) -> Generator[bytes]:
         """Yield what all members hold; CRC-32 and length of each are checked."""
         with translated(IsalError, EOFError):
             yield from _decode(lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), chunks)
@@ -192,7 +192,7 @@ class BrotliCodec:
                 finished(len(piece))
             yield compressor.finish()
 
-    def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    def decompress(self, chunks: Iterable[Chunk]) -> Generator[bytes]:
         """Yield what the one stream holds."""
         decoder = brotli.Decompressor()
         with translated(brotli.error):
@@ -234,7 +234,7 @@ class XzCodec:
                 finished(len(piece))
             yield compressor.flush()
 
-    def decompress(self, chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    def decompress(self, chunks: Iterable[Chunk]) -> Generator[bytes]:
         """Yield what all streams hold."""
         with translated(lzma.LZMAError):
             yield from _decode(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), chunks)

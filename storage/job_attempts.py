@@ -89,6 +89,8 @@ class StoredResult:
     """The content coding under which the stored bytes may be served, if any."""
     size_bytes: int
     sha256: str
+    checksum: str
+    """As ``service.checksum`` makes it of the stored bytes."""
     stored_as_is: bool
 
 
@@ -98,7 +100,7 @@ _WAS_CANCELLED = jobs.c.cancel_requested_at.is_not(None)
 _NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None}
 _NO_PROGRESS: dict[str, Any] = {"phase": None, "bytes_done": 0, "bytes_per_second": None}
 _NEXT_VERSION = jobs.c.version + 1
-_RESULT_COLUMNS = ("key", "name", "format", "media_type", "coding", "size_bytes", "sha256")
+_RESULT_COLUMNS = ("key", "name", "format", "media_type", "coding", "size_bytes", "sha256", "checksum")
 
 
 def _claim() -> Update:

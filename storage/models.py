@@ -96,6 +96,8 @@ jobs = Table(
     Column("result_coding", String(10)),
     Column("result_size_bytes", BigInteger),
     Column("result_sha256", _Digest),
+    # XXH3-64 of the stored bytes, in hex; NULL in rows of versions that made none.
+    Column("result_checksum", String(16)),
     Column("stored_as_is", Boolean, nullable=False, server_default=text("0")),
     # When the stored result was first found to be damaged or lost; NULL again once it is found whole.
     _milliseconds("result_damaged_at"),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from service.checksum import new_checksum
 from service.codec import CODECS, transcode
 from service.codec_terms import Chunk, Format, Level
 from service.errors import BAD_OPTION, NO_ORIGINAL, NO_RESULT, NOT_READY, NOT_TRANSCODABLE, ServiceError
@@ -26,7 +25,8 @@ from service.web.parts import Parts, parts_of
 from service.web.preconditions import is_not_modified
 from service.web.ranges import requested_range
 from service.web.routing import get_and_head
-from service.web.stored_files import check_undamaged, damaged_original, opened, watched
+from service.web.stored_files import check_undamaged, damaged_original, opened, read_whole, watched
+from service.web.streams import Convert, Proof, proof_of
 from storage.audit_table import Action
 from storage.errors import FileMissing
 from storage.file_store import Key
@@ -47,7 +47,6 @@ SAFE_HEADERS = {
 
 
 Row = dict[str, Any]
-Convert = Callable[[Iterator[Chunk]], Iterator[Chunk]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,21 @@ class Download:
     headers: dict[str, str] = field(default_factory=dict)
     stored_bytes: int = field(kw_only=True)
     """Of the stored file."""
-    checksum: str | None = field(default=None, kw_only=True)
-    """Of the stored file, where it has one and no proof yet."""
+    proof: Proof | None = field(kw_only=True)
+    """Of the whole stored file, where there is one."""
+
+    def is_proven(self, part: tuple[int, int | None]) -> bool:
+        """Return whether this part of the body is made of all stored bytes, and there is a proof of them.
+
+        Of other parts nothing can be said: who asks for one can compare the digest of the whole, or takes the risk.
+        """
+        return self.proof is not None and (self.convert is not None or part == (0, self.stored_bytes))
+
+    def make(self, chunks: Iterator[Chunk]) -> Generator[Chunk]:
+        """Make the body of all stored bytes; breaks off at its end where they are not what was stored."""
+        assert self.proof is not None
+        proven = self.proof.held_to(chunks)
+        return proven if self.convert is None else self.convert(proven)
 
 
 @get_and_head(
@@ -110,7 +122,12 @@ def _as_stored(row: Row) -> Download:
         size_bytes=row["result_size_bytes"],
         sha256=row["result_sha256"],
         stored_bytes=row["result_size_bytes"],
+        proof=_proof(row),
     )
+
+
+def _proof(row: Row) -> Proof | None:
+    return proof_of(row["result_checksum"], row["result_sha256"])
 
 
 def _transcoded(row: Row) -> Download:
@@ -132,14 +149,10 @@ def _transcoded(row: Row) -> Download:
         etag,
         None,
         None,
-        partial(_converted, row, convert),
+        convert,
         stored_bytes=row["result_size_bytes"],
+        proof=_proof(row),
     )
-
-
-def _converted(row: Row, convert: Convert, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Convert a stored result that is still what was made; else it breaks off."""
-    return convert(streams.held_to(chunks, sha256(), row["result_sha256"]))
 
 
 def _single_stream(name: str) -> Format | None:
@@ -190,7 +203,7 @@ def _source_as_stored(row: Row, key: Key, checksum: str | None) -> Download:
         digest,
         headers={"Vary": "Accept-Encoding"},
         stored_bytes=size,
-        checksum=checksum,
+        proof=proof_of(checksum, digest),
     )
 
 
@@ -208,8 +221,8 @@ def _decoded(request: Request, row: Row) -> Download:
             row["result_sha256"],
             headers=headers,
             stored_bytes=stored_bytes,
+            proof=_proof(row),
         )
-    decode = partial(_converted, row, CODECS[Format(row["result_format"])].decompress)
     size = row["source_size_bytes"]
     return Download(
         row["result_key"],
@@ -218,9 +231,10 @@ def _decoded(request: Request, row: Row) -> Download:
         f'"{digest}"',
         size,
         digest,
-        decode,
+        CODECS[Format(row["result_format"])].decompress,
         headers,
         stored_bytes=stored_bytes,
+        proof=_proof(row),
     )
 
 
@@ -253,19 +267,22 @@ async def _stream(
     if request.method == "HEAD":
         file.close()
         return head
-    body = watched(parts, request.path_params["job_id"], download.key, _body(file, download, part))
+    made = await _body(parts, request.path_params["job_id"], file, download, part)
+    body = watched(parts, request.path_params["job_id"], download.key, made)
     response = StreamingResponse(body, head.status_code)
     response.raw_headers = head.raw_headers
     return response
 
 
-def _body(file: BinaryIO, download: Download, part: tuple[int, int | None]) -> AsyncIterator[bytes]:
+async def _body(
+    parts: Parts, job_id: str, file: BinaryIO, download: Download, part: tuple[int, int | None]
+) -> AsyncIterator[bytes]:
     start, end = part
-    if download.convert is not None:
-        return streams.converted(file, download.convert)
-    assert end is not None
-    if download.checksum is not None and part == (0, download.stored_bytes):
-        # Of a part nothing can be said: who asks for one has a digest of the whole to compare with, or takes the risk.
-        check = partial(streams.held_to, seen=new_checksum(), expected=download.checksum)
-        return streams.converted(file, check)
-    return streams.stored(file, start, end)
+    if not download.is_proven(part):
+        assert end is not None
+        return streams.stored(file, start, end)
+    if download.stored_bytes > streams.READ_BYTES:
+        return streams.converted(file, download.make)
+    assert download.proof is not None
+    content = await read_whole(parts, job_id, download.key, file, download.proof)
+    return streams.once(content) if download.convert is None else streams.converted(BytesIO(content), download.convert)

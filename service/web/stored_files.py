@@ -1,7 +1,8 @@
-"""Stored files opened for a download: of the size their rows say, or refused and noted."""
+"""Stored files opened for a download: what their rows say, or refused or broken off; the wrong size is noted."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -16,9 +17,10 @@ from service.errors import ORIGINAL_DAMAGED, RESULT_DAMAGED, ServiceError
 from service.job_document import Row, is_damaged
 from service.web import answers
 from service.web.parts import Parts
-from service.web.streams import DamagedWhile
+from service.web.streams import DamagedWhile, Proof, chunks_of
 from storage.errors import FileMissing
 from storage.file_store import FileStore, Key
+from storage.file_system import storage_errors
 from storage.result_damage import note_damaged
 
 _log = logging.getLogger("vacpack.downloads")
@@ -77,6 +79,26 @@ def _open(store: FileStore, key: Key, size_bytes: int) -> BinaryIO:
     return file
 
 
+async def read_whole(parts: Parts, job_id: str, key: Key, file: BinaryIO, proof: Proof) -> bytes:
+    """Return all that is in a small stored file, which is closed then; what is damaged is treated as by ``watched``.
+
+    Raises:
+        ServiceError: result_damaged, original_damaged; job_not_found and job_expired where it has gone this moment.
+        StorageFailed: it cannot be read.
+    """
+    try:
+        return await asyncio.to_thread(_read, file, proof)
+    except DamagedWhile as error:
+        await _suspect(parts, job_id, key)
+        is_result = answers.snapshot_of(parts, job_id).row["result_key"] == key
+        raise damaged_result() if is_result else damaged_original() from error
+
+
+def _read(file: BinaryIO, proof: Proof) -> bytes:
+    with file, storage_errors("reading a stored file"):
+        return b"".join(proof.held_to(chunks_of(file)))
+
+
 async def watched(parts: Parts, job_id: str, key: Key, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Pass on what is made of a stored file while it is read; break off where the file turns out damaged.
 
@@ -90,9 +112,13 @@ async def watched(parts: Parts, job_id: str, key: Key, body: AsyncIterator[bytes
         async for chunk in body:
             yield chunk
     except (DamagedWhile, CodecError) as error:
-        _log.error("a stored file is damaged, its download was broken off", extra={"job_id": job_id})
-        await parts.sink.call(parts.store.drop_cached, key)
+        await _suspect(parts, job_id, key)
         raise DamagedWhile from error
+
+
+async def _suspect(parts: Parts, job_id: str, key: Key) -> None:
+    _log.error("a stored file is damaged, its download was refused or broken off", extra={"job_id": job_id})
+    await parts.sink.call(parts.store.drop_cached, key)
 
 
 async def _refuse_result(parts: Parts, row: Row, *, found: str) -> NoReturn:

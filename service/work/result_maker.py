@@ -15,7 +15,7 @@ from service.archive_name import archive_names
 from service.codec import Chunk, Codec, Format, Level
 from service.probe import is_incompressible, probe
 from service.work.attempt import Attempt
-from service.work.result_proof import ExpectedMember, prove_archive, prove_file
+from service.work.result_proof import Digests, ExpectedMember, prove_archive, prove_file
 from service.work.result_writer import write_result
 from service.work.source_reader import SourceReader, open_source
 from storage.file_store import FileStore, Key, result_key
@@ -72,11 +72,11 @@ def _make_smallest(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
         for chunk in reader:
             attempt.advance(len(chunk))
             attempt.check()
-        return _keep(source, job.name, reader.sha256)
+        return _keep(source, job.name, reader)
     size_bytes, reader = _compress(tools, job, attempt, Format.ZSTD)
     if size_bytes >= source.size_bytes:
         tools.store.delete([result_key(job.id, job.epoch)])
-        return _keep(source, job.name, reader.sha256)
+        return _keep(source, job.name, reader)
     return _prove(tools, job, attempt, Format.ZSTD, size_bytes, reader.sha256)
 
 
@@ -90,7 +90,7 @@ def _is_incompressible(store: FileStore, source: ClaimedSource) -> bool:
         return is_incompressible(probe(read_at, source.size_bytes))
 
 
-def _keep(source: ClaimedSource, name: str, sha256: str) -> Made:
+def _keep(source: ClaimedSource, name: str, reader: SourceReader) -> Made:
     result = StoredResult(
         key=source.key,
         name=name,
@@ -98,10 +98,11 @@ def _keep(source: ClaimedSource, name: str, sha256: str) -> Made:
         media_type=source.media_type or _UNKNOWN_MEDIA_TYPE,
         coding=None,
         size_bytes=source.size_bytes,
-        sha256=sha256,
+        sha256=reader.sha256,
+        checksum=reader.checksum,
         stored_as_is=True,
     )
-    return Made(result, (sha256,))
+    return Made(result, (reader.sha256,))
 
 
 def _compress(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format) -> tuple[int, SourceReader]:
@@ -137,13 +138,13 @@ def _prove(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format, size
     codec, key = tools.codecs[target], result_key(job.id, job.epoch)
     attempt.enter("verifying")
     with tools.store.open(key) as file:
-        stored_sha256 = prove_file(file, codec, sha256, attempt)
-    result = _stored(key, job.name + codec.suffix, codec, size_bytes, stored_sha256, coding=codec.coding)
+        stored = prove_file(file, codec, sha256, attempt)
+    result = _stored(key, job.name + codec.suffix, codec, size_bytes, stored, coding=codec.coding)
     return Made(result, (sha256,))
 
 
 def _stored(
-    key: Key, name: str, kind: Codec | Archive, size_bytes: int, sha256: str, *, coding: str | None
+    key: Key, name: str, kind: Codec | Archive, size_bytes: int, stored: Digests, *, coding: str | None
 ) -> StoredResult:
     return StoredResult(
         key=key,
@@ -152,7 +153,8 @@ def _stored(
         media_type=kind.media_type,
         coding=coding,
         size_bytes=size_bytes,
-        sha256=sha256,
+        sha256=stored.sha256,
+        checksum=stored.checksum,
         stored_as_is=False,
     )
 
@@ -171,6 +173,6 @@ def _make_archive(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     digests = tuple(reader.sha256 for reader in readers)
     attempt.enter("verifying")
     with tools.store.open(key) as file:
-        stored_sha256 = prove_archive(file, archive, list(map(ExpectedMember, names, digests)), attempt)
+        stored = prove_archive(file, archive, list(map(ExpectedMember, names, digests)), attempt)
     name = job.name if job.name.lower().endswith(archive.suffix) else job.name + archive.suffix
-    return Made(_stored(key, name, archive, size_bytes, stored_sha256, coding=None), digests)
+    return Made(_stored(key, name, archive, size_bytes, stored, coding=None), digests)

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import BinaryIO
 
 from service.archive import Archive
+from service.checksum import new_checksum
 from service.codec import Codec, CodecError
 from service.failures import AttemptFailed
 from service.ordered import ordered_map
@@ -25,25 +26,48 @@ class ExpectedMember:
     sha256: str
 
 
-def prove_file(file: BinaryIO, codec: Codec, sha256: str, attempt: Attempt) -> str:
-    """Decompress a stored result from its start and compare; return the SHA-256 of the stored bytes as they were read.
+class Digests:
+    """The SHA-256 and the checksum of stored bytes as they were read."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._checksum = new_checksum()
+
+    def update(self, chunk: bytes) -> None:
+        """Take more bytes."""
+        self._sha256.update(chunk)
+        self._checksum.update(chunk)
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes so far, in hex."""
+        return self._sha256.hexdigest()
+
+    @property
+    def checksum(self) -> str:
+        """Of the bytes so far, in hex: what downloads are held to (ADR 0012)."""
+        return self._checksum.hexdigest()
+
+
+def prove_file(file: BinaryIO, codec: Codec, sha256: str, attempt: Attempt) -> Digests:
+    """Decompress a stored result from its start and compare; return the digests of the stored bytes as they were read.
 
     Raises:
         AttemptFailed: ``verify_failed``.
         AttemptStopped: as ``Attempt.check``.
         OSError: the file cannot be read.
     """
-    stored = hashlib.sha256()
+    stored = Digests()
     try:
         found = _digest(codec.decompress(_read(file, stored.update)), attempt)
     except CodecError as error:
         raise _unproven("The result cannot be decompressed.") from error
     if found != sha256:
         raise _unproven("The result decompresses to something else.")
-    return stored.hexdigest()
+    return stored
 
 
-def prove_archive(file: BinaryIO, archive: Archive, members: Sequence[ExpectedMember], attempt: Attempt) -> str:
+def prove_archive(file: BinaryIO, archive: Archive, members: Sequence[ExpectedMember], attempt: Attempt) -> Digests:
     """Unpack a stored archive and compare every member's name and bytes, in order; else as ``prove_file``."""
     try:
         for expected, unpacked in zip_longest(members, archive.unpack(file)):
@@ -56,10 +80,10 @@ def prove_archive(file: BinaryIO, archive: Archive, members: Sequence[ExpectedMe
         raise _unproven("The archive cannot be unpacked.") from error
     # Unpacking reads it in no order, and some of it twice.
     file.seek(0)
-    stored = hashlib.sha256()
+    stored = Digests()
     for _ in _read(file, stored.update):
         attempt.check()
-    return stored.hexdigest()
+    return stored
 
 
 def _digest(chunks: Iterable[bytes], attempt: Attempt) -> str:

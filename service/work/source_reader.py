@@ -21,7 +21,7 @@ the bytes are still in the core's cache when the codec takes them after the hash
 
 
 class SourceReader:
-    """Reads one source once, from its start, by iterating; afterwards ``sha256`` is known. For one thread.
+    """Reads one source once, from its start, by iterating; afterwards its digests are known. For one thread.
 
     Reading is not progress: codecs read ahead of what they have done. ``look`` reads it besides.
     """
@@ -40,9 +40,14 @@ class SourceReader:
         Raises:
             AttemptFailed: it was not read to its end, so that nothing is known of it.
         """
-        if not self._is_proven:
-            raise AttemptFailed("verify_failed", "The compressor did not read the whole upload.")
+        self._check_proven()
         return self._digest.hexdigest()
+
+    @property
+    def checksum(self) -> str:
+        """The checksum of the source, in hex; raises as ``sha256``."""
+        self._check_proven()
+        return self._checksum.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the bytes in steps of ``READ_BYTES``.
@@ -77,6 +82,10 @@ class SourceReader:
         if self._source.sha256 not in (None, self._digest.hexdigest()):
             raise self._damaged("The stored upload has another SHA-256 than what arrived.")
         self._is_proven = True
+
+    def _check_proven(self) -> None:
+        if not self._is_proven:
+            raise AttemptFailed("verify_failed", "The compressor did not read the whole upload.")
 
     def _damaged(self, detail: str) -> AttemptFailed:
         self._store.drop_cached(self._source.key)

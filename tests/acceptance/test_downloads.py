@@ -158,3 +158,24 @@ def test_nothing_uploaded_runs_in_a_browser(service: ServiceProcess, name: str) 
         assert headers["Content-Disposition"].startswith("attachment;")
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Content-Security-Policy"].startswith("sandbox;")
+
+
+@pytest.mark.parametrize(("what", "options"), [("result", ()), ("original", ("-H", "Accept-Encoding: br, zstd, gzip"))])
+@pytest.mark.parametrize("name", CODEC_NAMES)
+def test_a_damaged_result_is_never_whole(
+    service: ServiceProcess, tmp_path: Path, name: str, what: str, options: tuple[str, ...]
+) -> None:
+    before = service.stored()
+    job = upload(service.url, noise(1_200_000), options=f"format={name}&level=fast")
+    url = f"{service.url}/jobs/{succeeded(service.url, job['id'])['id']}/{what}"
+    whole = curl(*options, url, folder=tmp_path)
+    assert (whole.code, whole.status) == (0, 200)
+    [path] = [service.data_dir / "files" / key for key in service.stored() - before if key.startswith("r-")]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    answer = curl(*options, url, folder=tmp_path)
+
+    assert answer.code != 0, "curl knows that it is not whole"
+    assert len(answer.body) < len(whole.body)

@@ -100,6 +100,7 @@ def result_of(job: ClaimedJob, **changes: Any) -> StoredResult:
         "coding": "zstd",
         "size_bytes": 100,
         "sha256": "ab" * 32,
+        "checksum": "ef" * 8,
         "stored_as_is": False,
     }
     return StoredResult(**fields | changes)

@@ -158,6 +158,7 @@ def test_finish_records_the_result_and_lets_the_sources_go(database: Database) -
         "result_coding": "zstd",
         "result_size_bytes": 100,
         "result_sha256": "ab" * 32,
+        "result_checksum": "ef" * 8,
         "stored_as_is": False,
         "source_sha256": "cd" * 32,
         "bytes_done": 1000,

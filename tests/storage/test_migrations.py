@@ -148,6 +148,24 @@ def test_results_of_several_frames_lose_their_content_coding(
     assert set(found) == {(coding,)}
 
 
+def test_results_that_were_kept_as_they_came_have_the_checksums_of_their_sources(
+    database: Database, database_path: Path
+) -> None:
+    one_of_each(database)
+    database.close()
+    migrate(sqlite_url(database_path), "2026_11_28_frames")
+    with closing(sqlite3.connect(database_path)) as connection, connection:
+        connection.execute("UPDATE sources SET checksum = '0123456789abcdef', key = 'the-source'")
+        connection.execute(
+            "UPDATE jobs SET stored_as_is = 1, result_key = 'the-source' WHERE status = 'succeeded'",
+        )
+    migrate(sqlite_url(database_path))
+
+    with closing(sqlite3.connect(database_path)) as connection, connection:
+        found = connection.execute("SELECT DISTINCT status = 'succeeded', result_checksum FROM jobs").fetchall()
+    assert sorted(found) == [(0, None), (1, "0123456789abcdef")]
+
+
 def test_rows_without_their_parent_are_reported(database_path: Path) -> None:
     with closing(sqlite3.connect(database_path)) as connection, connection:
         connection.execute("INSERT INTO sources(job_seq, position, name, size_bytes) VALUES (99, 0, 'a', 1)")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from xxhash import xxh3_64_hexdigest
 
 from service.archive import ARCHIVES
 from service.archive_name import archive_names
@@ -38,6 +39,7 @@ def test_every_format_and_level_stores_a_result_that_gives_the_source_back(
     assert row["status"] == "succeeded"
     assert b"".join(codec.decompress([stored])) == content
     assert row["result_sha256"] == sha256(stored)
+    assert row["result_checksum"] == xxh3_64_hexdigest(stored)
     assert row["result_size_bytes"] == len(stored)
     assert row["source_sha256"] == sha256(content)
     assert (row["result_format"], row["result_name"]) == (target, f"a.log{codec.suffix}")
@@ -76,6 +78,7 @@ def test_auto_keeps_what_does_not_compress_as_it_came(bench: Bench, content: byt
     assert (row["result_format"], row["result_name"], row["result_coding"]) == ("identity", "a.log", None)
     assert row["result_media_type"] == "application/octet-stream"
     assert row["result_sha256"] == row["source_sha256"] == sha256(content)
+    assert row["result_checksum"] == xxh3_64_hexdigest(content)
     assert row["result_size_bytes"] == len(content)
 
 
@@ -134,6 +137,7 @@ def test_several_files_become_one_archive(bench: Bench, target: Format) -> None:
     assert unpacked(target, stored) == list(zip(archive_names(NAMES), CONTENTS, strict=True))
     assert (row["result_format"], row["result_name"]) == (target, f"stuff.{target}")
     assert (row["result_sha256"], row["result_coding"]) == (sha256(stored), None)
+    assert row["result_checksum"] == xxh3_64_hexdigest(stored)
     assert row["source_sha256"] is None
     assert bench.stored_keys() == {row["result_key"]}
     with bench.database.read() as connection:
