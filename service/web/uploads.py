@@ -195,6 +195,7 @@ class _Upload:
             row = await self._submit(submission)
         finally:
             reservation.close(became_job=row is not None)
+            self._parts.sink.release([file.stored for file in self._receipt.files])
         self._parts.metrics.received_bytes.inc(reservation.received_bytes)
         return row | {"queue_position": min(self._parts.admission.queued, LAST_POSITION)}
 
@@ -221,7 +222,8 @@ class _Upload:
         unstored = [new for file in self._receipt.files for new in file.stored.unstored]
         try:
             change = partial(submit, submission=submission, by=self._audit.requester)
-            made = await self._parts.writer.run(change, unstored)
+            stored = [file.stored.key for file in self._receipt.files if file.stored.chunks is None]
+            made = await self._parts.writer.run(change, unstored, needs=stored)
         except Exception:
             # A commit that reported an error may have been made all the same.
             if self._parts.board.get(submission.job.id) is None:

@@ -132,7 +132,7 @@ class EmbeddedWorker:
         _log.log(level, "worker ended", extra={"ended_worker": worker_id, "by": _cause(code), "jobs_left": left})
 
     async def _take_up(self, worker_id: str, *, is_blamed: bool) -> int:
-        """Rescue the jobs of a dead child, however long the database is away; return how many there were."""
+        """Rescue the jobs of a dead child, however long the database is away unless told to stop; return how many."""
 
         def change(connection: Connection) -> int:
             limit = self._settings.max_worker_losses
@@ -147,7 +147,10 @@ class EmbeddedWorker:
             except SQLAlchemyError:
                 failures += 1
                 if failures == 1:
-                    _log.warning("what a dead worker held cannot be taken up yet; trying again", exc_info=True)
+                    _log.warning("what a dead worker held cannot be taken up yet", exc_info=True)
+                if self._stopping.is_set():
+                    # The next start finds its life lock free.
+                    return 0
                 await asyncio.sleep(_pause_seconds(failures + 1))
 
     async def _pause(self, seconds: float) -> None:

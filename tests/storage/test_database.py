@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, bindparam, event, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from storage.database import Database, Prepared, sqlite_url, write_ahead
+from storage.database import BUSY_STEP_MILLISECONDS, Database, Prepared, sqlite_url, write_ahead
 from tests.storage.child_processes import count_up, start, wait_for
 
 FULL, NORMAL = 2, 1
@@ -125,7 +125,8 @@ def test_connections_write_ahead_and_hold_foreign_keys(plain: Database) -> None:
         assert [pragma(connection, name) for name in ("journal_mode", "foreign_keys", "busy_timeout")] == [
             "wal",
             1,
-            10_000,
+            # A writer waits in steps, together as long as a reader.
+            BUSY_STEP_MILLISECONDS,
         ]
 
 
