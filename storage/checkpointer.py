@@ -13,7 +13,7 @@ from contextlib import closing
 
 from sqlalchemy import update
 
-from storage.database import WAL_BYTES, Database
+from storage.database import WAL_BYTES, Database, Now
 from storage.models import clock
 
 PAUSE_SECONDS = 0.5
@@ -41,7 +41,7 @@ class Checkpointer:
             return False
         # The first commit after it begins the log anew and cuts its file to the limit.
         with self._database.transaction(is_durable=False) as connection:
-            connection.execute(update(clock).values(seen_at=clock.c.seen_at))
+            connection.execute(update(clock).values(seen_at=Now()))
         return True
 
     def close(self) -> None:

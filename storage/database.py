@@ -164,6 +164,7 @@ class Database:
         """Return a new plain connection in autocommit for the hot reads of one thread; the caller closes it."""
         connection = sqlite3.connect(str(self.url.database), isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA query_only = ON")
         add_clock(connection)
         return connection

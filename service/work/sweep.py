@@ -6,6 +6,7 @@ when several processes sweep at once. A duty that fails leaves its work to the n
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ class Sweeper:
         A small source is stored a moment before its row, and others are held until theirs; a result's attempt runs for
         as long as its file may be unnamed, so results need no grace. Zero is for a service that does not receive yet.
         """
-        newest = self._now_seconds() - source_grace_seconds
+        newest = self._now_seconds() - source_grace_seconds if source_grace_seconds else math.inf
         files = (file for file in self._store.files() if attempt_of(file.key) or file.modified_at <= newest)
         return sum(self._remove_unnamed(batch) for batch in _batches(files))
 
