@@ -17,6 +17,9 @@ AGREEMENT_MILLISECONDS = 3_600_000
 TOLERANCE_MILLISECONDS = 1000
 """Smaller differences are no step: corrections of a running NTP slew both clocks alike, and do not add up here."""
 
+TOGETHER_MILLISECONDS = 100
+"""Both clocks are looked at within this time, or again."""
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Counts the time that the machine slept, as the monotonic clock of Linux does not.
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -55,7 +58,11 @@ def boot_milliseconds() -> int:
 def read_clocks() -> Reading:
     """Return what the clocks say now; where a boot has no id it is empty, and a boot clock that fell tells of it."""
     boot_id = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
-    return Reading(boot_id, boot_milliseconds(), time.time_ns() // 1_000_000)
+    while True:
+        reading = Reading(boot_id, boot_milliseconds(), time.time_ns() // 1_000_000)
+        # A thread that was held up between the two looks would have seen a step.
+        if boot_milliseconds() - reading.boot <= TOGETHER_MILLISECONDS:
+            return reading
 
 
 def first(reading: Reading) -> Clock:

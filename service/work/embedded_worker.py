@@ -109,11 +109,13 @@ class EmbeddedWorker:
     async def _run_child(self, worker_id: str) -> None:
         """Run one child from its start to its end, and take up what it left."""
         lock = self._locks.take(worker_id)
-        is_taken_up = False
+        # Nothing is held before there is a child.
+        is_taken_up = True
         try:
             child = self._child = await spawn([*self._command, worker_id], self._settings, lock.fd)
             if self._stopping.is_set():
                 child.process.terminate()
+            is_taken_up = False
             is_taken_up = await self._watch(child, worker_id)
         finally:
             if is_taken_up:
