@@ -195,7 +195,6 @@ class _Upload:
             row = await self._submit(submission)
         finally:
             reservation.close(became_job=row is not None)
-            self._parts.sink.release([file.stored for file in self._receipt.files])
         self._parts.metrics.received_bytes.inc(reservation.received_bytes)
         return row | {"queue_position": min(self._parts.admission.queued, LAST_POSITION)}
 
@@ -216,7 +215,10 @@ class _Upload:
         await form.receive(self._body)
 
     async def _submit(self, submission: Submission) -> dict[str, Any]:
-        """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen."""
+        """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen.
+
+        Nor are they let go then: no sweep takes them while this process lives.
+        """
         if self._arrival is not None:
             self._arrival.begin_commit()
         unstored = [new for file in self._receipt.files for new in file.stored.unstored]
@@ -228,15 +230,20 @@ class _Upload:
             # A commit that reported an error may have been made all the same.
             if self._parts.board.get(submission.job.id) is None:
                 await self._discard(submission)
+            self._let_go()
             raise
         if isinstance(made, str):
             await self._discard(submission)
             raise _Finished(made)
+        self._let_go()
         self._audit.written()
         return made
 
+    def _let_go(self) -> None:
+        self._parts.sink.release([file.stored for file in self._receipt.files])
+
     async def _discard(self, submission: Submission) -> None:
-        await self._parts.sink.call(self._parts.store.delete, [source.key for source in submission.job.sources])
+        await self._parts.sink.call(self._parts.sink.delete, [source.key for source in submission.job.sources])
 
     def _submission(self, head: UploadHead) -> Submission:
         settings, receipt = self._parts.settings, self._receipt
