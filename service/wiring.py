@@ -293,7 +293,7 @@ def _sweeper(settings: Settings, database: Database, store: LocalFiles) -> Sweep
     return Sweeper(database, store, LifeLocks(Path(settings_of_work.locks_dir)), settings_of_work)
 
 
-def sweep(settings: Settings, *, trusts_clock: bool) -> dict[str, int]:
+def sweep(settings: Settings, *, trusts_clock: bool = False) -> dict[str, int]:
     """Do the sweep's duties once; return how much of each there was. ``trusts_clock``: the wall clock is right."""
     prepare(settings)
     database = open_database(settings)
