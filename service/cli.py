@@ -115,13 +115,18 @@ def migrate(
 
 
 @app.command()
-def sweep(data_dir: DataDir = None) -> None:
+def sweep(
+    data_dir: DataDir = None,
+    trust_clock: Annotated[
+        bool, typer.Option("--trust-clock", help="The wall clock is right: believe a step of it now, not in an hour.")
+    ] = False,
+) -> None:
     """Do once what workers do every few seconds: rescue, expire, prune, remove what no job owns. Prints what it did."""
     settings = _settings(data_dir=data_dir)
     from service.wiring import sweep as run
 
     with _told_plainly():
-        for name, count in run(settings).items():
+        for name, count in run(settings, trusts_clock=trust_clock).items():
             typer.echo(f"{name}: {count}")
 
 

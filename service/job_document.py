@@ -235,5 +235,5 @@ def _outcome(row: Row) -> str:
         return f"{before}, kept as is: compressing would not make it smaller"
     smaller = saved_percent(row)
     change = f"{smaller:g} % smaller" if smaller >= 0 else f"{-smaller:g} % larger"
-    seconds = (row["finished_at"] - row["started_at"]) / 1000
+    seconds = max(0, row["finished_at"] - row["started_at"]) / 1000
     return f"{before} -> {after}, {change}, {row['result_format']}, {readable_duration(seconds)}"

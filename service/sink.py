@@ -74,21 +74,27 @@ class Sink:
         if received:
             await self.call(self.delete, [file.key for file in received])
 
-    async def renew(self, received: list[Received]) -> None:
-        """Keep durable files that belong to no job yet from being taken for forgotten ones.
-
-        Raises:
-            FileMissing, StorageFailed: as ``FileStore.renew``.
-        """
-        await self.call(self._store.renew, [file.key for file in received if file.chunks is None])
+    def release(self, received: list[Received]) -> None:
+        """Let sweeps judge these files by their rows alone: they have them, or never will."""
+        with suppress(StorageError):
+            self._store.release([file.key for file in received if file.chunks is None])
 
     def create(self) -> PartFile:
-        """Create a part file under a new key. Blocks."""
-        return self._store.create(new_source_key())
+        """Create a part file under a new key, held until ``release`` or ``delete``. Blocks."""
+        key = new_source_key()
+        self._store.hold(key)
+        try:
+            return self._store.create(key)
+        except BaseException:
+            self._store.release([key])
+            raise
 
     def delete(self, keys: list[Key]) -> None:
-        """Remove committed files. Blocks."""
-        self._store.delete(keys)
+        """Remove committed files, and hold them no more. Blocks."""
+        try:
+            self._store.delete(keys)
+        finally:
+            self._store.release(keys)
 
     def call(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """Run a blocking function in a thread of the sink."""
@@ -182,10 +188,9 @@ class Incoming:
 
     def _remove(self, part: PartFile) -> None:
         part.abort()
-        if self._is_committed:
-            # Its task was cancelled while it waited for the commit.
-            with suppress(StorageError):
-                self._sink.delete([part.key])
+        # It is there if its task was cancelled while it waited for the commit.
+        with suppress(StorageError):
+            self._sink.delete([part.key])
 
     def _write(self, chunks: list[Chunk]) -> None:
         if self._part is None:

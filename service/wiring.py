@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from service.web.metrics import HttpMetrics
 from service.web.parts import Parts
 from service.web.status_board import StatusBoard
 from service.web.waiting import ChangeWatch
+from service.work.database_retry import end_of_writing
 from service.work.embedded_worker import EmbeddedWorker
 from service.work.life_lock import LifeLocks
 from service.work.loop import Loop
@@ -41,8 +42,11 @@ from service.work.pace import Pace
 from service.work.scrub import CannotScrub, Scrubber, Tally
 from service.work.standalone import run_standalone
 from service.work.sweep import Sweeper
+from service.work.timekeeping import keep_time
 from service.work.work_settings import work_settings
 from storage.audit_table import EventFilter, list_events
+from storage.checkpointer import PAUSE_SECONDS as CHECKPOINT_SECONDS
+from storage.checkpointer import Checkpointer
 from storage.database import Database
 from storage.file_owner import MARKER, is_owner, owns
 from storage.file_system import FileSystem, sync_folder
@@ -116,6 +120,10 @@ def prepare(settings: Settings, revision: str = "head") -> None:
     """Make the data folder and bring the schema to a revision, the newest by default."""
     make_data_folder(settings)
     migrate(settings.database_url, revision)
+    if revision == "head":
+        # Before anything reads the time: after a restart of the machine the clock must be set anew.
+        with closing(Database(settings.database_url)) as database:
+            keep_time(database)
 
 
 @contextmanager
@@ -217,6 +225,9 @@ class Service:
         self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher)
         path = settings.audit_log_file
         self._audit_log = _AuditLog(AuditFile(Path(path), self._database)) if path else None
+        self._checkpointer = Checkpointer(self._database)
+        run = self._checkpointer.run
+        self._checkpoints = Loop("moving the write-ahead log", run, pause_seconds=CHECKPOINT_SECONDS)
         self._stopping: asyncio.Task[None] | None = None
 
     def sweep_at_start(self) -> None:
@@ -228,6 +239,7 @@ class Service:
     async def start(self) -> None:
         """Begin to write and to work."""
         self._writer.start()
+        self._checkpoints.start()
         if self._audit_log is not None:
             self._audit_log.start()
         if self._worker is not None:
@@ -236,6 +248,8 @@ class Service:
     def begin_stop(self) -> None:
         """React to the signal: refuse uploads, answer who waits, let the worker finish what fits the grace."""
         self.parts.watch.drain()
+        if not self._database.is_ending:
+            self._database.end_by(end_of_writing(self._settings.shutdown_grace_seconds))
         if self._worker is not None and self._stopping is None:
             self._stopping = asyncio.create_task(self._worker.stop(self._settings.shutdown_grace_seconds))
 
@@ -246,6 +260,8 @@ class Service:
             await self._stopping
         await self.parts.audit.close()
         self._writer.stop()
+        self._checkpoints.stop()
+        self._checkpointer.close()
         if self._audit_log is not None:
             self._audit_log.stop()
         self.parts.sink.close()
@@ -277,11 +293,12 @@ def _sweeper(settings: Settings, database: Database, store: LocalFiles) -> Sweep
     return Sweeper(database, store, LifeLocks(Path(settings_of_work.locks_dir)), settings_of_work)
 
 
-def sweep(settings: Settings) -> dict[str, int]:
-    """Do the sweep's duties once; return how much of each there was."""
+def sweep(settings: Settings, *, trusts_clock: bool = False) -> dict[str, int]:
+    """Do the sweep's duties once; return how much of each there was. ``trusts_clock``: the wall clock is right."""
     prepare(settings)
     database = open_database(settings)
     try:
+        keep_time(database, is_trusted=trusts_clock)
         store = open_store(settings)
         check_owner(settings, database)
         sweeper = _sweeper(settings, database, store)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, delete, func, insert, literal, select
 
-from storage.database import Now, Prepared
+from storage.database import Now, Prepared, Proven
 from storage.models import audit_events, jobs
 
 
@@ -150,6 +150,6 @@ def prune(connection: Connection, *, older_than_milliseconds: int, limit: int) -
     Found by their ids, which grow with time: an index on the time itself would be one more to write for each event.
     """
     oldest = select(audit_events.c.id, audit_events.c.at).order_by(audit_events.c.id).limit(limit).subquery()
-    over = select(oldest.c.id).where(oldest.c.at < Now() - older_than_milliseconds)
+    over = select(oldest.c.id).where(oldest.c.at < Proven() - older_than_milliseconds)
     removed: int = connection.execute(delete(audit_events).where(audit_events.c.id.in_(over))).rowcount
     return removed

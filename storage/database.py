@@ -8,9 +8,10 @@ take NORMAL.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,30 +19,58 @@ from typing import Any
 from sqlalchemy import BigInteger, ClauseElement, Connection, Engine, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from storage.clock import boot_milliseconds
+
 BUSY_TIMEOUT_MILLISECONDS = 10_000
+
+BUSY_STEP_MILLISECONDS = 250
+"""A wait inside SQLite cannot be cut short: writers wait so long at a time, to notice that the process must end."""
+
+WAL_BYTES = 4 * 1024 * 1024
+"""Size at which the write-ahead log is moved into the database, and to which its file is cut then; SQLite's default."""
 
 
 class Now(FunctionElement[int]):
-    """The database's clock, in milliseconds since 1970; workers' own clocks decide nothing."""
+    """The service's clock (``storage.clock``), in milliseconds since 1970; no process's own clock decides anything."""
 
     type = BigInteger()
     inherit_cache = True
 
 
+class Proven(FunctionElement[int]):
+    """The time that has certainly come, never later than ``Now``: all that is removed by time is removed by this."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+PROVEN_OFFSET_SQL = "SELECT offset_milliseconds - doubt_milliseconds FROM clock"
+"""What the boot clock lacks to be ``Proven``."""
+
+
 @compiles(Now, "sqlite")
 def _now_in_sqlite(element: Now, compiler: SQLCompiler, **_: Any) -> str:
-    # unixepoch('subsec') is newer than SQLite 3.40 and there returns NULL without an error.
-    return "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)"
+    return "((SELECT offset_milliseconds FROM clock) + boot_milliseconds())"
+
+
+@compiles(Proven, "sqlite")
+def _proven_in_sqlite(element: Proven, compiler: SQLCompiler, **_: Any) -> str:
+    return f"(({PROVEN_OFFSET_SQL}) + boot_milliseconds())"
+
+
+def add_clock(connection: sqlite3.Connection) -> None:
+    """Have the connection know the boot clock. Said to be deterministic: one statement asks it once."""
+    connection.create_function("boot_milliseconds", 0, boot_milliseconds, deterministic=True)
 
 
 def write_ahead(connection: sqlite3.Connection, *, timeout_milliseconds: int = BUSY_TIMEOUT_MILLISECONDS) -> None:
-    """Switch the file to write-ahead logging, which it then keeps.
+    """Switch the file to write-ahead logging, which it then keeps; the log is moved by ``checkpointer`` alone.
 
     Tried again while others hold the file: the busy timeout does not cover this switch, and of two processes that
     opened a new file at once one failed.
@@ -50,6 +79,8 @@ def write_ahead(connection: sqlite3.Connection, *, timeout_milliseconds: int = B
         sqlite3.OperationalError: the file stayed locked, or cannot be written.
     """
     deadline = time.monotonic() + timeout_milliseconds / 1000
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -106,7 +137,8 @@ class Database:
         self.url = make_url(url)
         if self.url.database in (None, "", ":memory:"):
             raise ValueError("the database must be a file, because several processes share it")
-        self.engine = _engine(self.url)
+        self._ends_at = math.inf
+        self.engine = _engine(self.url, lambda: self._ends_at)
 
     @contextmanager
     def transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:
@@ -132,15 +164,36 @@ class Database:
         """Return a new plain connection in autocommit for the hot reads of one thread; the caller closes it."""
         connection = sqlite3.connect(str(self.url.database), isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA query_only = ON")
+        add_clock(connection)
         return connection
+
+    def end_by(self, deadline: float) -> None:
+        """Let no writer wait for a lock beyond this time, by ``time.monotonic``: the process must end."""
+        self._ends_at = deadline
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether ``end_by`` has been called."""
+        return self._ends_at < math.inf
+
+    @property
+    def must_end(self) -> bool:
+        """Whether the time to end has come."""
+        return time.monotonic() >= self._ends_at
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log's file."""
+        log = Path(f"{self.url.database}-wal")
+        return log.stat().st_size if log.exists() else 0
 
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, ends_at: Callable[[], float]) -> Engine:
     # Values are addresses, URLs and names of files: none may reach a log in the text of an error.
     engine = create_engine(url, pool_size=8, max_overflow=24, hide_parameters=True)
 
@@ -153,14 +206,40 @@ def _engine(url: URL) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         entry.info["synchronous"] = 2
+        entry.info["busy_timeout"] = BUSY_TIMEOUT_MILLISECONDS
+        add_clock(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        wanted = options.get("sqlite_synchronous", connection.info["synchronous"])
-        if connection.info["synchronous"] != wanted:
-            connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
-            connection.info["synchronous"] = wanted
-        connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
+        begin = options.get("sqlite_begin", "BEGIN")
+        patience = BUSY_TIMEOUT_MILLISECONDS if begin == "BEGIN" else BUSY_STEP_MILLISECONDS
+        _set(connection, "synchronous", options.get("sqlite_synchronous", connection.info["synchronous"]))
+        _set(connection, "busy_timeout", patience)
+        _execute_patiently(connection, begin, ends_at)
 
     return engine
+
+
+def _set(connection: Connection, name: str, value: Any) -> None:
+    if connection.info[name] != value:
+        connection.connection.cursor().execute(f"PRAGMA {name} = {value}")
+        connection.info[name] = value
+
+
+def _execute_patiently(connection: Connection, statement: str, ends_at: Callable[[], float]) -> None:
+    """Execute it, waiting for the lock for the busy timeout in small steps, or until the process must end."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MILLISECONDS / 1000
+    while True:
+        try:
+            connection.exec_driver_sql(statement)
+        except OperationalError as error:
+            if not _is_busy(error) or time.monotonic() >= min(deadline, ends_at()):
+                raise
+        else:
+            return
+
+
+def _is_busy(error: OperationalError) -> bool:
+    # Extended codes carry the plain one in their last byte.
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

@@ -183,11 +183,26 @@ class FileStore(Protocol):
         """
         ...
 
-    def renew(self, keys: Iterable[Key]) -> None:
-        """Make committed files count as modified now, so that no sweep takes them for forgotten ones.
+    def hold(self, key: Key) -> None:
+        """Say that a source is on its way to a row: ``is_held`` until ``release``, or until this process ends.
 
         Raises:
-            FileMissing: one is not there; those before it were renewed.
+            StorageFailed: the system refused.
+        """
+        ...
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """Say that rows name these, or that they are gone; those never held are no error.
+
+        Raises:
+            StorageFailed: the system refused.
+        """
+        ...
+
+    def is_held(self, key: Key) -> bool:
+        """Return whether a living process, this one or another, holds it.
+
+        Raises:
             StorageFailed: the system refused.
         """
         ...

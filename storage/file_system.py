@@ -37,7 +37,6 @@ class FileSystem:
     lstat = staticmethod(os.lstat)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
-    utime = staticmethod(os.utime)
     mkdir = staticmethod(os.mkdir)
     statvfs = staticmethod(os.statvfs)
 

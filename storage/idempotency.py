@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, delete, insert, select
 
-from storage.database import Now
+from storage.database import Now, Proven
 from storage.models import idempotency_keys, jobs
 
 
@@ -40,7 +40,7 @@ def find(connection: Connection, key_digest: str) -> EarlierRequest | None:
     query = (
         select(idempotency_keys.c.fingerprint, jobs.c.id)
         .join(jobs, jobs.c.seq == idempotency_keys.c.job_seq)
-        .where(idempotency_keys.c.key_digest == key_digest, idempotency_keys.c.expires_at > Now())
+        .where(idempotency_keys.c.key_digest == key_digest, idempotency_keys.c.expires_at > Proven())
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else EarlierRequest(row.fingerprint, row.id)
@@ -52,7 +52,7 @@ def remember(connection: Connection, request: IdempotentRequest, job_seq: int, *
     Raises:
         sqlalchemy.exc.IntegrityError: the key has made one already.
     """
-    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= Now()))
+    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= Proven()))
     connection.execute(
         insert(idempotency_keys).values(
             key_digest=request.key_digest,

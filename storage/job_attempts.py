@@ -367,7 +367,7 @@ _END_ATTEMPT = (
         error_code=bindparam("code"),
         error_detail=bindparam("detail"),
     )
-    .returning(attempts.c.ended_at - attempts.c.started_at)
+    .returning(func.max(attempts.c.ended_at - attempts.c.started_at, 0))
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from storage.audit_table import add_expired
-from storage.database import Now, Prepared
+from storage.database import Now, Prepared, Proven
 from storage.errors import JobConflict, JobNotFound
 from storage.file_store import Key
 from storage.lifecycle import JobStatus
@@ -183,7 +183,7 @@ def _keys_of(connection: Connection, seqs: Sequence[int]) -> list[Key]:
 
 def expire(connection: Connection, *, grave_milliseconds: int, limit: int) -> list[Key]:
     """Expire up to ``limit`` ended jobs whose time is over, and audit it; return the keys whose files to delete."""
-    due = select(jobs.c.seq).where(jobs.c.expires_at <= Now(), jobs.c.status.in_([_SUCCEEDED, _FAILED, _CANCELLED]))
+    due = select(jobs.c.seq).where(jobs.c.expires_at <= Proven(), jobs.c.status.in_([_SUCCEEDED, _FAILED, _CANCELLED]))
     seqs = connection.execute(due.limit(limit)).scalars().all()
     keys = _keys_of(connection, seqs)
     connection.execute(
@@ -207,5 +207,7 @@ def prune(connection: Connection, *, limit: int) -> int:
 
     One whose message is still to be sent stays until it has been sent or given up.
     """
-    due = select(jobs.c.seq).where(jobs.c.expires_at <= Now(), jobs.c.status == _EXPIRED, ~has_pending()).limit(limit)
+    due = (
+        select(jobs.c.seq).where(jobs.c.expires_at <= Proven(), jobs.c.status == _EXPIRED, ~has_pending()).limit(limit)
+    )
     return connection.execute(delete(jobs).where(jobs.c.seq.in_(due))).rowcount

@@ -18,6 +18,7 @@ from storage.file_store import KEY_PATTERN, Key, NewFile, Space, StoredFile
 from storage.file_system import FileSystem, as_storage_error, storage_errors, sync_folder
 from storage.folder_sync import FolderSync
 from storage.local_part import PART_SUFFIX, LocalPart, remove_if_dead
+from storage.under_way import UnderWay
 
 
 class LocalFiles:
@@ -37,6 +38,7 @@ class LocalFiles:
         self._root = root.absolute()
         self._prefix = os.path.join(self._root, "")  # noqa: PTH118 - paths are made once per call, as plain text
         self._folder = FolderSync(self._file_system, self._root)
+        self._under_way = UnderWay(self._root)
         with storage_errors("making the folder"):
             _make_folder(self._file_system, self._root)
 
@@ -102,15 +104,20 @@ class LocalFiles:
         """As ``FileStore.delete``."""
         _try_all(self._unlink, [self._path(key) for key in keys], "deleting")
 
-    def renew(self, keys: Iterable[Key]) -> None:
-        """As ``FileStore.renew``."""
-        for key in keys:
-            path = self._path(key)
-            with storage_errors(f"renewing {key}"):
-                try:
-                    self._file_system.utime(path)
-                except FileNotFoundError as error:
-                    raise FileMissing(key) from error
+    def hold(self, key: Key) -> None:
+        """As ``FileStore.hold``."""
+        with storage_errors(f"holding {key}"):
+            self._under_way.hold(key)
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """As ``FileStore.release``."""
+        with storage_errors("releasing"):
+            self._under_way.release(keys)
+
+    def is_held(self, key: Key) -> bool:
+        """As ``FileStore.is_held``; exact, by the locks of living processes, with no clock."""
+        with storage_errors(f"asking for {key}"):
+            return self._under_way.holds(key)
 
     def files(self) -> Iterator[StoredFile]:
         """As ``FileStore.files``. Names that are no keys are passed over, and so is what is no regular file."""

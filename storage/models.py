@@ -1,4 +1,4 @@
-"""The tables. Times are whole milliseconds since 1970 (UTC) from the database's clock; digests are lower-case hex.
+"""The tables. Times are whole milliseconds since 1970 (UTC) by the service's clock; digests are lower-case hex.
 
 Integers for times lose no zone and compare the same everywhere. Statuses are strings with a CHECK, not a native enum,
 so that migrations stay trivial. Queries on ``jobs`` live in ``job_table``.
@@ -260,6 +260,20 @@ delivery_totals = Table(
     Column("kind", String(10), primary_key=True),
     Column("outcome", String(20), primary_key=True),
     Column("deliveries", BigInteger, nullable=False),
+)
+
+# The service's clock, one row: see ``storage.clock``, whose fields the columns are, in order.
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("boot_id", String(36), nullable=False),
+    Column("offset_milliseconds", BigInteger, nullable=False),
+    Column("doubt_milliseconds", BigInteger, nullable=False),
+    _milliseconds("seen_at", nullable=False),
+    Column("step_milliseconds", BigInteger, nullable=False),
+    Column("step_since", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 audit_events = Table(

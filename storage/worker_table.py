@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from storage.database import Now
+from storage.database import Now, Proven
 from storage.lifecycle import JobStatus
 from storage.models import jobs, status_literal, workers
 
@@ -32,5 +32,5 @@ def unregister(connection: Connection, worker_id: str) -> None:
 def forget_silent(connection: Connection, *, for_milliseconds: int) -> int:
     """Remove workers that were silent so long and hold no job; return how many."""
     holding = select(jobs.c.lease_owner).where(jobs.c.status == status_literal(JobStatus.RUNNING))
-    silent = workers.c.heartbeat_at < Now() - for_milliseconds
+    silent = workers.c.heartbeat_at < Proven() - for_milliseconds
     return connection.execute(delete(workers).where(silent, workers.c.id.not_in(holding))).rowcount

@@ -9,6 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import RowMapping
 
+from storage.clock import observed, read_clocks, unproven
+from storage.clock_table import read
 from storage.database import Database
 from storage.deliveries import delivery_counts
 from storage.file_store import FileStore
@@ -58,6 +60,7 @@ class _JobCollector(Collector):
             counted = totals(connection)
             damaged = damaged_results(connection)
             messages, deliveries = pending(connection), delivery_counts(connection)
+            ahead = unproven(observed(read(connection), read_clocks()))
         space = self._store.space()
         gauges = {
             "vacpack_jobs_queued": ("Jobs that wait.", waiting.queued),
@@ -66,6 +69,8 @@ class _JobCollector(Collector):
             "vacpack_results_damaged": ("Results that were found damaged or lost.", damaged),
             "vacpack_disk_free_bytes": ("Room left for files.", space.free_bytes),
             "vacpack_disk_total_bytes": ("Size of the disk that holds the files.", space.total_bytes),
+            "vacpack_clock_step_seconds": ("How far the wall clock is ahead of proven time.", ahead / 1000),
+            "vacpack_database_wal_bytes": ("Size of the write-ahead log.", self._database.wal_bytes()),
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)

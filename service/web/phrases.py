@@ -79,7 +79,7 @@ def _outcome(row: Row, say: Words) -> str:
         # Of what is still there, not everything was saved.
         smaller = min(smaller, 99.9)
     change = say("state.smaller" if smaller >= 0 else "state.larger", percent=f"{abs(smaller):g}")
-    seconds = (row["finished_at"] - row["started_at"]) / 1000
+    seconds = max(0, row["finished_at"] - row["started_at"]) / 1000
     parts = [
         say("state.succeeded", before=before, after=size(row["result_size_bytes"], say)),
         change,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from service.admission import Reservation
@@ -21,14 +20,10 @@ from service.web.multipart import FormParser, PartBegins, PartEnds
 from service.web.options import check_count, check_names, put
 from service.web.part_content import PartContent, charset_of, text_of
 from service.web.upload_head import UploadHead
-from storage.errors import StorageError
 
 MAX_FIELD_BYTES = 64 * 1024
 CHARSET_FIELD = "_charset_"
 """Names the charset of the fields that follow it (RFC 7578, 4.6)."""
-RENEW_SECONDS = 60.0
-"""How often the files of a form that are whole are renewed while others arrive, which may take hours: a sweep removes
-files that no row names at ten times this age at the earliest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +122,6 @@ class FormReceiver:
         self._expected: Mapping[str, str] = {}
         self._value = bytearray()
         self._charset = "utf-8"
-        self._renewal: asyncio.Task[None] | None = None
 
     async def receive(self, body: Body) -> None:
         """Receive all parts.
@@ -146,9 +140,6 @@ class FormReceiver:
             if self._incoming is not None:
                 await self._incoming.abort()
             raise
-        finally:
-            if self._renewal is not None:
-                self._renewal.cancel()
         if not self._receipt.files:
             raise ServiceError(
                 FILE_MISSING, "Send the file as a part with a file name: curl -F file=@FILE URL/uploads."
@@ -223,16 +214,8 @@ class FormReceiver:
         name = clean_path(self._name_of(part))
         self._receipt.files.append(ReceivedFile(stored, name, _media_type(part.headers.get("content-type"))))
         check_digests(self._expected, stored.digests, name)
-        if self._renewal is None and stored.chunks is None:
-            self._renewal = asyncio.create_task(self._renew())
 
     def _name_of(self, part: PartBegins) -> str | None:
         """Return the file's name, by the charset that the form names if its bytes leave that open."""
         hints = hints_of(self._charset) or self._head.hints
         return name_of_disposition(part.disposition, hints, is_form=True) if hints else part.filename
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            with suppress(StorageError):
-                await self._sink.renew([file.stored for file in self._receipt.files])

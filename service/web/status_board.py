@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from service.job_document import as_json, document, etag, retry_after_seconds
+from storage.clock import boot_milliseconds
+from storage.database import PROVEN_OFFSET_SQL
 from storage.job_views import FRONT_SQL, LAST_POSITION, STATUS_COLUMNS, STATUS_SQL, VERSION_SQL, VERSIONS_SQL
 from storage.lifecycle import JobStatus
 
@@ -32,12 +33,13 @@ class Snapshot:
     """The status document as JSON."""
     retry_after: int | None
     is_final: bool
+    proven_now: Callable[[], int]
 
     @property
     def is_expired(self) -> bool:
         """Whether its files are gone, or about to be: the sweep may be a little behind."""
         expires_at = self.row["expires_at"]
-        return bool(self.row["status"] == JobStatus.EXPIRED or (expires_at and expires_at <= time.time() * 1000))
+        return bool(self.row["status"] == JobStatus.EXPIRED or (expires_at and expires_at <= self.proven_now()))
 
 
 class StatusBoard:
@@ -47,11 +49,19 @@ class StatusBoard:
         self._connection = connect()
         self._public_url = public_url
         self._snapshots: dict[str, tuple[int, Snapshot]] = {}
+        self._proven = (-1, 0)
 
     def data_version(self) -> int:
         """Return a number that changes with every commit of others."""
         version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         return version
+
+    def proven_now(self) -> int:
+        """Return the time that has certainly come, in milliseconds since 1970."""
+        version = self.data_version()
+        if version != self._proven[0]:
+            self._proven = version, self._connection.execute(PROVEN_OFFSET_SQL).fetchone()[0]
+        return self._proven[1] + boot_milliseconds()
 
     def get(self, job_id: str) -> Snapshot | None:
         """Return the job's status as committed now; None if there is no such job."""
@@ -93,7 +103,8 @@ class StatusBoard:
             return None
         row = dict(zip(STATUS_COLUMNS, values, strict=True))
         body = as_json(document(row, self._public_url))
-        return Snapshot(row, etag(row), body, retry_after_seconds(row), JobStatus(row["status"]).is_final)
+        is_final = JobStatus(row["status"]).is_final
+        return Snapshot(row, etag(row), body, retry_after_seconds(row), is_final, self.proven_now)
 
     def close(self) -> None:
         """Close the connection."""

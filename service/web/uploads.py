@@ -215,26 +215,35 @@ class _Upload:
         await form.receive(self._body)
 
     async def _submit(self, submission: Submission) -> dict[str, Any]:
-        """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen."""
+        """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen.
+
+        Nor are they let go then: no sweep takes them while this process lives.
+        """
         if self._arrival is not None:
             self._arrival.begin_commit()
         unstored = [new for file in self._receipt.files for new in file.stored.unstored]
         try:
             change = partial(submit, submission=submission, by=self._audit.requester)
-            made = await self._parts.writer.run(change, unstored)
+            stored = [file.stored.key for file in self._receipt.files if file.stored.chunks is None]
+            made = await self._parts.writer.run(change, unstored, needs=stored)
         except Exception:
             # A commit that reported an error may have been made all the same.
             if self._parts.board.get(submission.job.id) is None:
                 await self._discard(submission)
+            self._let_go()
             raise
         if isinstance(made, str):
             await self._discard(submission)
             raise _Finished(made)
+        self._let_go()
         self._audit.written()
         return made
 
+    def _let_go(self) -> None:
+        self._parts.sink.release([file.stored for file in self._receipt.files])
+
     async def _discard(self, submission: Submission) -> None:
-        await self._parts.sink.call(self._parts.store.delete, [source.key for source in submission.job.sources])
+        await self._parts.sink.call(self._parts.sink.delete, [source.key for source in submission.job.sources])
 
     def _submission(self, head: UploadHead) -> Submission:
         settings, receipt = self._parts.settings, self._receipt

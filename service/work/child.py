@@ -21,6 +21,7 @@ from service.allocator import keep_freed_memory
 from service.archive import ARCHIVES
 from service.codec import CODECS, Codec, Format
 from service.work.attempt import Attempt
+from service.work.database_retry import end_of_writing
 from service.work.life_lock import LifeLocks
 from service.work.low_priority import ComputeThreads, lower_process
 from service.work.messengers import messengers
@@ -86,6 +87,7 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
     sys.stdout.write(f"{worker_id}\n")
     sys.stdout.flush()
     signal.sigwait({signal.SIGTERM})
+    database.end_by(end_of_writing(settings.shutdown_grace_seconds))
     sweeps.stop()
     grace = settings.shutdown_grace_seconds
     worker.drain(max(grace / 2, grace - RELEASE_SECONDS))

@@ -15,10 +15,22 @@ from storage.database import Database
 T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS = 0.1
+LAST_SECONDS = 1.0
+"""The part of the grace that is kept for ending without the database, when it stays locked."""
+
 LONGEST_PAUSE_SECONDS = 5.0
 """Each try itself waits for the lock as long as the busy timeout; pauses are for a full disk or a missing mount."""
 
 _log = logging.getLogger(__name__)
+
+
+class TimeIsUp(Exception):
+    """The process must end, and the database is still locked: whoever starts next takes up what it held."""
+
+
+def end_of_writing(grace_seconds: float) -> float:
+    """Return when a process that has been told to stop waits for the database no more, by ``time.monotonic``."""
+    return time.monotonic() + max(grace_seconds / 2, grace_seconds - LAST_SECONDS)
 
 
 def persist(
@@ -30,14 +42,17 @@ def persist(
     work done. The trouble is logged once.
 
     Raises:
-        Exception: what ``change`` raises, other than OperationalError.
+        TimeIsUp: the process must end (``Database.end_by``).
+        Exception: what ``change`` raises otherwise.
     """
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             with database.transaction() as connection:
                 return change(connection)
-        except OperationalError:
+        except OperationalError as error:
+            if database.must_end:
+                raise TimeIsUp from error
             if pause == FIRST_PAUSE_SECONDS:
                 _log.warning("the end of an attempt or a delivery cannot be recorded yet; trying again", exc_info=True)
             sleep(pause)

@@ -109,15 +109,22 @@ class EmbeddedWorker:
     async def _run_child(self, worker_id: str) -> None:
         """Run one child from its start to its end, and take up what it left."""
         lock = self._locks.take(worker_id)
+        # Nothing is held before there is a child.
+        is_taken_up = True
         try:
             child = self._child = await spawn([*self._command, worker_id], self._settings, lock.fd)
             if self._stopping.is_set():
                 child.process.terminate()
-            await self._watch(child, worker_id)
+            is_taken_up = False
+            is_taken_up = await self._watch(child, worker_id)
         finally:
-            lock.end()
+            if is_taken_up:
+                lock.end()
+            else:
+                lock.leave()
 
-    async def _watch(self, child: Child, worker_id: str) -> None:
+    async def _watch(self, child: Child, worker_id: str) -> bool:
+        """Wait for the child's end; return whether what it held was taken up."""
         try:
             if await child.said_it_is_ready():
                 self._ready.set()
@@ -130,9 +137,13 @@ class EmbeddedWorker:
         left = await self._take_up(worker_id, is_blamed=is_blamed)
         level = logging.WARNING if is_blamed else logging.INFO
         _log.log(level, "worker ended", extra={"ended_worker": worker_id, "by": _cause(code), "jobs_left": left})
+        return left is not None
 
-    async def _take_up(self, worker_id: str, *, is_blamed: bool) -> int:
-        """Rescue the jobs of a dead child, however long the database is away; return how many there were."""
+    async def _take_up(self, worker_id: str, *, is_blamed: bool) -> int | None:
+        """Rescue the jobs of a dead child; return how many there were.
+
+        Tried for as long as the database is away; None if told to stop meanwhile.
+        """
 
         def change(connection: Connection) -> int:
             limit = self._settings.max_worker_losses
@@ -147,7 +158,9 @@ class EmbeddedWorker:
             except SQLAlchemyError:
                 failures += 1
                 if failures == 1:
-                    _log.warning("what a dead worker held cannot be taken up yet; trying again", exc_info=True)
+                    _log.warning("what a dead worker held cannot be taken up yet", exc_info=True)
+                if self._stopping.is_set():
+                    return None
                 await asyncio.sleep(_pause_seconds(failures + 1))
 
     async def _pause(self, seconds: float) -> None:

@@ -31,6 +31,10 @@ class LifeLock:
         self._path.unlink(missing_ok=True)
         os.close(self.fd)
 
+    def leave(self) -> None:
+        """Let go and leave the file: who looks for the dead takes up what the worker held. Instead of ``end``."""
+        os.close(self.fd)
+
 
 class LifeLocks:
     """The folder of the locks."""

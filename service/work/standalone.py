@@ -10,8 +10,11 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from service.work.child_process import COMMAND
+from service.work.database_retry import end_of_writing
 from service.work.embedded_worker import EmbeddedWorker
+from service.work.loop import Loop
 from service.work.work_settings import WorkSettings
+from storage.checkpointer import PAUSE_SECONDS, Checkpointer
 from storage.database import Database
 
 T = TypeVar("T")
@@ -36,7 +39,11 @@ async def _run(settings: WorkSettings, command: Sequence[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     worker = EmbeddedWorker(settings, run_transaction, command=command)
+    checkpoints = Loop("moving the write-ahead log", Checkpointer(database).run, pause_seconds=PAUSE_SECONDS)
+    checkpoints.start()
     await worker.start()
     await told_to_stop.wait()
+    database.end_by(end_of_writing(settings.shutdown_grace_seconds))
     await worker.stop(settings.shutdown_grace_seconds)
+    checkpoints.stop()
     database.close()

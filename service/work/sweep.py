@@ -6,18 +6,20 @@ when several processes sweep at once. A duty that fails leaves its work to the n
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from service.work.life_lock import LifeLocks
+from service.work.timekeeping import keep_time
 from service.work.work_settings import WorkSettings
 from storage import audit_table
-from storage.database import Database
+from storage.database import Database, Proven
 from storage.file_store import FileStore, StoredFile, attempt_of, result_key
 from storage.job_attempts import LeftJob
 from storage.job_rescue import rescue_lapsed, rescue_worker
@@ -54,6 +56,10 @@ class Sweeper:
         self._store = store
         self._locks = locks
         self._settings = settings
+
+    def keep_time(self) -> None:
+        """Look at the clocks, so that what follows knows how much time has certainly passed."""
+        keep_time(self._database)
 
     def rescue_dead(self) -> int:
         """Queue again what workers of this machine held that are dead with their supervisors; return how many jobs.
@@ -99,15 +105,16 @@ class Sweeper:
     def remove_orphans(self, *, source_grace_seconds: float) -> int:
         """Remove files that no row names, sources only from that age on; return how many.
 
-        A source is stored some time before its row; a result's attempt runs for as long as its file may be unnamed, so
-        results need no grace. Zero is for a service that does not receive yet.
+        A small source is stored a moment before its row, and others are held until theirs; a result's attempt runs for
+        as long as its file may be unnamed, so results need no grace. Zero is for a service that does not receive yet.
         """
-        newest = time.time() - source_grace_seconds
+        newest = self._now_seconds() - source_grace_seconds if source_grace_seconds else math.inf
         files = (file for file in self._store.files() if attempt_of(file.key) or file.modified_at <= newest)
         return sum(self._remove_unnamed(batch) for batch in _batches(files))
 
     def rows(self) -> SweepCounts:
         """Do what is cheap and pressing: everything that begins with the table."""
+        self.keep_time()
         return SweepCounts(
             rescued=self.rescue_dead() + self.rescue_lapsed(),
             expired_files=self.expire(),
@@ -143,7 +150,15 @@ class Sweeper:
         self._store.delete([result_key(job.id, job.epoch) for job in left])
         return len(left)
 
+    def _now_seconds(self) -> float:
+        """Return the earlier of the wall clock, which stamps files, and the time that has certainly come."""
+        with self._database.read() as connection:
+            proven: int = connection.execute(select(Proven())).scalar_one()
+        return min(proven / 1000, time.time())
+
     def _remove_unnamed(self, files: list[StoredFile]) -> int:
+        # In this order: who lets go of a file has committed its row.
+        files = [file for file in files if attempt_of(file.key) or not self._store.is_held(file.key)]
         with self._database.read() as connection:
             keys = unnamed(connection, files)
         self._store.delete(keys)

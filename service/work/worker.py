@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
+from service.work.database_retry import TimeIsUp
 from service.work.loop import Loop
 from service.work.work_settings import WorkSettings
 from storage.database import Database
@@ -145,7 +146,10 @@ class Worker:
     def _end(self, future: Future[None]) -> None:
         with self._lock:
             ended = self._running.pop(future)
-        if error := future.exception():
+        error = future.exception()
+        if isinstance(error, TimeIsUp):
+            _log.warning("the end of an attempt is not recorded; the next start takes it up")
+        elif error:
             # A fault of the program: the lease runs out, and the job is taken up again.
             _log.error("attempt broke off", extra={"job_id": ended.job.id}, exc_info=error)
         self._claims.wake()

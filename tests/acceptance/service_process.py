@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.file_owner import MARKER
+from storage.under_way import LOCK_FILE
 from tests.acceptance.patience import until
 
 VACPACK = str(Path(sys.executable).with_name("vacpack"))
@@ -131,7 +132,7 @@ class ServiceProcess:
 
     def stored(self) -> set[str]:
         """Return the names of the files in the store, parts too."""
-        return {path.name for path in (self.data_dir / "files").iterdir()} - {MARKER}
+        return {path.name for path in (self.data_dir / "files").iterdir()} - {MARKER, LOCK_FILE}
 
     def named(self) -> set[str]:
         """Return the keys that rows name."""

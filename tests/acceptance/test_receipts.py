@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from storage.database import WAL_BYTES
+from tests.acceptance.asking import ask
+from tests.acceptance.conftest import StartService
 from tests.acceptance.curl import curl
 from tests.acceptance.patience import until
+from tests.acceptance.raw_socket import connected, head, read_answer
 from tests.acceptance.service_process import ServiceProcess
 from tests.parts import missing
 from tests.service.payloads import noise
@@ -116,3 +122,37 @@ def test_the_database_promises_what_it_says(traced: ServiceProcess) -> None:
     [[mode]] = traced.rows("PRAGMA journal_mode")
 
     assert mode == "wal"
+
+
+def test_a_form_whose_first_file_was_taken_away_gets_no_receipt(start_service: StartService) -> None:
+    service = start_service(embedded_worker="false")
+    start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n'
+    body = start % b"a" + noise(200_000) + b"\r\n" + start % b"b" + noise(200_000) + b"\r\n--x--\r\n"
+    lines = ("Content-Type: multipart/form-data; boundary=x", f"Content-Length: {len(body)}")
+    with connected(service) as connection:
+        connection.sendall(head("POST /uploads?format=zip", *lines) + body[:-100])
+        whole = until(lambda: [name for name in service.stored() if "." not in name], what="the first file")
+        (service.data_dir / "files" / whole[0]).unlink()
+        connection.sendall(body[-100:])
+        answer = read_answer(connection)
+
+    assert (answer.status, answer.json["code"]) == (500, "storage_failed")
+    assert service.holds_nothing()
+
+
+def test_the_write_ahead_log_shrinks_when_a_reader_has_gone(start_service: StartService) -> None:
+    service = start_service(embedded_worker="false")
+    log = service.data_dir / "vacpack.db-wal"
+    with closing(sqlite3.connect(service.data_dir / "vacpack.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM jobs").fetchall()
+        while log.stat().st_size <= 2 * WAL_BYTES:
+            for _ in range(20):
+                assert ask(f"{service.url}/uploads/small", "PUT", b"x" * 1000).status == 202
+        reader.execute("COMMIT")
+
+    until(lambda: log.stat().st_size <= WAL_BYTES, what="a small log")
+
+    metrics = ask(f"{service.url}/metrics", Authorization=f"Bearer {service.admin_token()}").body.decode().splitlines()
+    shown = next(line.split()[1] for line in metrics if line.startswith("vacpack_database_wal_bytes "))
+    assert 0 < float(shown) <= WAL_BYTES

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -18,6 +19,10 @@ from tests.service.payloads import text
 GRACE_SECONDS = 5.0
 EXIT_SECONDS = GRACE_SECONDS + 1
 """The grace, and what the interpreter needs to end."""
+
+LOCKED_EXIT_SECONDS = GRACE_SECONDS + 3
+"""With the database locked both wait for most of the grace, and their interpreters end on a busy machine. Unbounded
+waits took 15 s."""
 
 SLOW = text(20_000_000)
 """Takes xz at its best level more than two seconds, the least grace here."""
@@ -148,6 +153,47 @@ def test_a_short_job_is_finished_within_the_grace(start_service: StartService) -
 
     assert service.wait(seconds=16) == 0
     assert service.statuses() == {job["id"]: "succeeded"}
+
+
+def test_a_locked_database_does_not_hold_it(start_service: StartService) -> None:
+    service = start_service(shutdown_grace_seconds=GRACE_SECONDS)
+    job = upload(service.url, SLOW, options="format=xz&level=small")
+    running(service.url, job["id"])
+    with (
+        closing(sqlite3.connect(service.data_dir / "vacpack.db", isolation_level=None)) as holder,
+        ExitStack() as stack,
+    ):
+        holder.execute("BEGIN IMMEDIATE")
+        waiting = [stack.enter_context(connected(service)) for _ in range(3)]
+        for connection in waiting:
+            connection.sendall(head("PUT /f", "Content-Length: 3") + b"abc")
+        worker = service.worker_pid()
+        service.signal(signal.SIGTERM)
+
+        code = service.wait(seconds=LOCKED_EXIT_SECONDS)
+
+        assert code == 0, service.log()
+        until(lambda: not is_alive(worker), what="the worker's end")
+        answers = [read_to_end(connection)[0] for connection in waiting]
+    assert {status_of(answer) for answer in answers} <= {503, 0}
+    service.start()
+    assert succeeded(service.url, job["id"], seconds=90)["attempt"] == 1
+
+
+def test_a_worker_of_its_own_is_not_held_by_a_locked_database(start_service: StartService) -> None:
+    service = start_service(shutdown_grace_seconds=GRACE_SECONDS, embedded_worker="false")
+    worker = ServiceProcess(service.folder, shutdown_grace_seconds=GRACE_SECONDS)
+    try:
+        worker.launch("work")
+        job = upload(service.url, SLOW, options="format=xz&level=small")
+        running(service.url, job["id"])
+        with closing(sqlite3.connect(service.data_dir / "vacpack.db", isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            worker.signal(signal.SIGTERM)
+
+            assert worker.wait(seconds=LOCKED_EXIT_SECONDS) == 0
+    finally:
+        worker.kill()
 
 
 def test_a_second_signal_ends_it_at_once(start_service: StartService) -> None:

@@ -4,15 +4,13 @@ import sqlite3
 from pathlib import Path
 
 from benchmarks.full_table import claim_milliseconds, fill, job_id
-from storage.database import Database, sqlite_url
-from storage.models import metadata
+from migrations import migrate
+from storage.database import sqlite_url
 
 
 def test_filled_rows_keep_every_constraint_and_claims_pass_them_by(tmp_path: Path) -> None:
     path = tmp_path / "vacpack.db"
-    database = Database(sqlite_url(path))
-    metadata.create_all(database.engine)
-    database.close()
+    migrate(sqlite_url(path))
 
     fill(path, 50)
     milliseconds = claim_milliseconds(path, count=3, series=1)

@@ -18,6 +18,7 @@ from service.sink import GATHER_BYTES, GATHER_CHUNKS, SMALL_BYTES, Incoming, Rec
 from storage.errors import StorageFailed, StorageFull
 from storage.file_store import Key
 from storage.local_files import LocalFiles
+from storage.under_way import LOCK_FILE
 from tests.service.payloads import cut, noise
 
 MIB = 1024 * 1024
@@ -38,7 +39,7 @@ def sink(store: LocalFiles) -> Iterator[Sink]:
 
 def left(folder: Path) -> list[str]:
     """Return the names of all files of the store, parts too."""
-    return sorted(path.name for path in (folder / "files").rglob("*") if path.is_file())
+    return sorted(path.name for path in (folder / "files").iterdir() if path.name != LOCK_FILE)
 
 
 def stored(store: LocalFiles, key: Key) -> bytes:

@@ -12,7 +12,7 @@ from storage.file_system import FileSystem
 
 CALLS = (
     "open", "close", "writev", "fsync", "flock", "fstat", "lstat", "rename", "unlink", "mkdir", "scandir", "statvfs",
-    "open_reader", "utime", "begin_writeback", "drop_cached",
+    "open_reader", "begin_writeback", "drop_cached",
 )  # fmt: skip
 """Every entry of ``FileSystem``; a test holds this list complete."""
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, bindparam, event, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from storage.database import Database, Prepared, sqlite_url, write_ahead
+from storage.database import BUSY_STEP_MILLISECONDS, Database, Prepared, sqlite_url, write_ahead
 from tests.storage.child_processes import count_up, start, wait_for
 
 FULL, NORMAL = 2, 1
@@ -125,7 +127,8 @@ def test_connections_write_ahead_and_hold_foreign_keys(plain: Database) -> None:
         assert [pragma(connection, name) for name in ("journal_mode", "foreign_keys", "busy_timeout")] == [
             "wal",
             1,
-            10_000,
+            # A writer waits in steps, together as long as a reader.
+            BUSY_STEP_MILLISECONDS,
         ]
 
 
@@ -277,3 +280,44 @@ def test_any_path_can_hold_the_database(tmp_path: Path, folder: str) -> None:
 def test_a_database_in_memory_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must be a file"):
         Database(url)
+
+
+@pytest.fixture
+def locked(plain: Database) -> Iterator[Database]:
+    """A database that another connection does not let go."""
+    with closing(sqlite3.connect(str(plain.url.database), isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        yield plain
+
+
+def test_a_writer_waits_no_longer_than_its_process_may(locked: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.database.BUSY_TIMEOUT_MILLISECONDS", 600_000)
+
+    def wait_in_vain() -> None:
+        with locked.transaction():
+            pytest.fail("the lock was had")
+
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(wait_in_vain)
+        with pytest.raises(TimeoutError):
+            written.result(2 * BUSY_STEP_MILLISECONDS / 1000)
+        assert not locked.must_end
+
+        locked.end_by(time.monotonic())
+
+        with pytest.raises(OperationalError):
+            written.result(60)
+    assert locked.must_end
+
+
+def test_a_writer_that_waited_in_vain_can_be_tried_again(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.database.BUSY_TIMEOUT_MILLISECONDS", 1)
+    with closing(sqlite3.connect(str(plain.url.database), isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError), plain.transaction():
+            pass
+        holder.execute("ROLLBACK")
+
+    with plain.transaction() as connection:
+        write(connection, "kept")
+    assert bodies(plain) == ["kept"]

@@ -111,6 +111,25 @@ def test_a_change_that_fails_fails_alone(writer: GroupWriter, database: Database
     assert all(find_row(database, letter * 26) for letter in "abc")
 
 
+def test_a_change_whose_file_is_gone_fails_alone(writer: GroupWriter, database: Database, tmp_path: Path) -> None:
+    store = LocalFiles(tmp_path / "files")
+    part = store.create(new_source_key())
+    part.commit()
+    there, gone = part.key, new_source_key()
+
+    outcomes = asyncio.run(
+        gathered(
+            writer,
+            writer.run(making("a" * 26), needs=[there]),
+            writer.run(making("b" * 26), needs=[there, gone]),
+            writer.run(making("c" * 26)),
+        )
+    )
+
+    assert [type(outcome) for outcome in outcomes] == [int, StorageFailed, int]
+    assert [find_row(database, letter * 26) is not None for letter in "abc"] == [True, False, True]
+
+
 def test_a_change_that_fails_leaves_nothing_of_itself(writer: GroupWriter, database: Database) -> None:
     def half(connection: Connection) -> None:
         making("a" * 26)(connection)

@@ -76,7 +76,7 @@ function outcome({ source, result, started_at: started, finished_at: finished })
   const change = result.saved_percent >= 0 ? "state.smaller" : "state.larger";
   // Of what is still there, not everything was saved.
   const saved = result.size_bytes ? Math.min(result.saved_percent, 99.9) : result.saved_percent;
-  const seconds = (new Date(finished) - new Date(started)) / 1000;
+  const seconds = Math.max(0, new Date(finished) - new Date(started)) / 1000;
   return listed([
     say("state.succeeded", { before: size(source.size_bytes), after: size(result.size_bytes) }),
     say(change, { percent: Math.abs(saved) }),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from service.web import status_board
 from service.web.status_board import StatusBoard
 from storage import job_table
+from storage.clock import boot_milliseconds
 from storage.database import Database
 from storage.group_writer import GroupWriter
 from storage.lifecycle import JobStatus
@@ -143,7 +143,7 @@ def test_a_job_is_expired_as_soon_as_its_time_is_over(board: StatusBoard, databa
     finish(database, job)
     change_row(database, job.id, expires_at=now(database) + HOUR)
     before = board.get(job.id)
-    change_row(database, job.id, expires_at=int(time.time() * 1000) - 1, version=9)
+    change_row(database, job.id, expires_at=now(database) - 1, version=9)
     after = board.get(job.id)
 
     assert before is not None
@@ -162,8 +162,8 @@ def test_the_clock_alone_expires_a_snapshot(
     assert snapshot is not None
     assert not snapshot.is_expired
 
-    later = time.time() + 2 * HOUR / 1000
-    monkeypatch.setattr(status_board.time, "time", lambda: later)
+    later = boot_milliseconds() + 2 * HOUR
+    monkeypatch.setattr(status_board, "boot_milliseconds", lambda: later)
 
     assert snapshot.is_expired
 

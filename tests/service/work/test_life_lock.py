@@ -29,6 +29,14 @@ def test_a_worker_is_alive_until_the_last_process_that_has_its_lock_is_gone(tmp_
     assert locks.dead() == []
 
 
+def test_a_worker_whose_jobs_could_not_be_taken_up_is_among_the_dead(tmp_path: Path) -> None:
+    locks, worker_id = LifeLocks(tmp_path), random_id()
+
+    locks.take(worker_id).leave()
+
+    assert locks.dead() == [worker_id]
+
+
 def test_a_worker_that_ended_in_good_order_is_not_among_the_dead(tmp_path: Path) -> None:
     locks = LifeLocks(tmp_path)
     lock = locks.take(random_id())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from storage import audit_table, job_views, worker_table
 from storage.audit_table import Action, Actor, NewEvent
 from storage.errors import StorageFailed
 from storage.file_store import Key, new_source_key, random_id, result_key
+from storage.local_files import LocalFiles
 from tests.service.payloads import text
 from tests.service.work.bench import PATIENCE_SECONDS, Bench, until
 from tests.storage import job_builder
@@ -145,6 +147,32 @@ def test_a_source_is_an_orphan_once_its_grace_is_over(bench: Bench, sweeper: Swe
     os.utime(path, (path.stat().st_mtime - 61,) * 2)
 
     assert sweeper.remove_orphans(source_grace_seconds=60) == 1
+
+
+def test_a_source_that_is_held_is_no_orphan_whatever_its_age(bench: Bench, sweeper: Sweeper) -> None:
+    key = bench.keep(b"the first of a form")
+    os.utime(bench.files_dir / key, (1, 1))
+    elsewhere = LocalFiles(bench.files_dir)
+    elsewhere.hold(key)
+
+    assert sweeper.remove_orphans(source_grace_seconds=60) == 0
+
+    elsewhere.release([key])
+    assert sweeper.remove_orphans(source_grace_seconds=60) == 1
+
+
+@pytest.mark.parametrize("ahead_seconds", [7200, -7200])
+def test_a_step_of_the_wall_clock_makes_no_source_an_orphan(
+    bench: Bench, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch, ahead_seconds: float
+) -> None:
+    before = bench.keep(b"stored before the step")
+    wall = time.time() + ahead_seconds
+    monkeypatch.setattr("service.work.sweep.time.time", lambda: wall)
+    after = bench.keep(b"stored after it")
+    os.utime(bench.files_dir / after, (wall, wall))
+
+    assert sweeper.remove_orphans(source_grace_seconds=600) == 0
+    assert bench.stored_keys() == {before, after}
 
 
 def test_many_orphans_are_looked_up_in_batches(bench: Bench, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch) -> None:
