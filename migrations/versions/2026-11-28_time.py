@@ -8,7 +8,7 @@ from alembic import op
 from storage.clock import first, read_clocks
 
 revision = "2026_11_28_time"
-down_revision = "2026_11_28_frames"
+down_revision = "2026_11_28_result_checksum"
 branch_labels = None
 depends_on = None
 
