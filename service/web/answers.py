@@ -142,7 +142,7 @@ def job_page(
         "url": base_url(request, parts) + here,
         "title": phrases.title(row, say),
         "state": phrases.state(row, say),
-        "percent": percent(row),
+        "percent": int(percent(row)),
         "why": phrases.reason(row, say),
         "may_manage": may_manage,
         "links": phrases.links(row, may_manage=may_manage, key=request.query_params.get("key")),
