@@ -253,7 +253,7 @@ def test_screen_readers_are_told_the_start_each_quarter_and_the_end_once(
     expect(page.locator("#live")).to_have_text("All done: 1 file")
     # How much of so small an upload is told depends on the moment.
     said = [text for text in page.evaluate("said.live") if not re.match(r"Uploading \d+ %", text)]
-    assert said == ["Uploading 1 file", "Compressing 50 %", "All done: 1 file"]
+    assert said == ["Uploading 1 file", "Compressing 25 %", "Compressing 50 %", "All done: 1 file"]
     assert page.evaluate("said.alerts") == []
 
 
