@@ -17,6 +17,9 @@ from storage.lifecycle import JobStatus
 COMPRESSING_SHARE = 95.0
 """Percent of an attempt that compressing is given; reading back, several times faster, gets most of the rest."""
 
+SOURCE_LOST = frozenset({"source_missing", "source_damaged"})
+"""Reasons of failures that leave no upload to give back."""
+
 _THREE_DIGITS = Context(prec=3, rounding=ROUND_HALF_UP)
 """Halves go up as in JavaScript, so that a page says the same before and after its script has begun."""
 
@@ -128,14 +131,22 @@ def _links(row: Row, base: str) -> dict[str, str | None]:
         "self": base,
         "events": f"{base}/events" if status != JobStatus.EXPIRED else None,
         "cancel": f"{base}/cancel" if status in (JobStatus.QUEUED, JobStatus.RUNNING) else None,
-        "retry": f"{base}/retry" if status in (JobStatus.FAILED, JobStatus.CANCELLED) else None,
+        "retry": f"{base}/retry" if _can_be_retried(row) else None,
         "result": f"{base}/result" if status == JobStatus.SUCCEEDED and not is_damaged(row) else None,
         "original": f"{base}/original" if _has_original(row) else None,
     }
 
 
+def _can_be_retried(row: Row) -> bool:
+    """Whether another try may help; without the upload none does, though who puts it back may ask for one."""
+    is_open = row["status"] in (JobStatus.FAILED, JobStatus.CANCELLED)
+    return is_open and row["error_code"] != "source_missing"
+
+
 def _has_original(row: Row) -> bool:
-    return not is_archived(row) and not is_damaged(row) and row["status"] != JobStatus.EXPIRED
+    if is_archived(row) or is_damaged(row) or row["status"] == JobStatus.EXPIRED:
+        return False
+    return row["status"] != JobStatus.FAILED or row["error_code"] not in SOURCE_LOST
 
 
 def is_archived(row: Row) -> bool:

@@ -11,7 +11,7 @@ from service.errors import JOB_EXPIRED, JOB_NOT_FOUND, ServiceError
 from service.job_document import as_json, document, line, percent, retry_after_seconds, timestamp
 from service.language import words
 from service.web import phrases
-from service.web.keys import MANAGE_COOKIE, MANAGE_COOKIE_EXTRA_SECONDS
+from service.web.keys import JOB_ID_HEADER, MANAGE_COOKIE, MANAGE_COOKIE_EXTRA_SECONDS, MANAGE_KEY_HEADER
 from service.web.language import language_of
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
@@ -45,10 +45,16 @@ def base_url(request: Request, parts: Parts) -> str:
 
 
 def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
-    """Return the 202: the receipt, with the manage key."""
+    """Return the 202: the receipt, with the manage key in a header of every form, as a text has no room for it."""
     job_id = row["id"]
     manage_key = parts.keys.manage_key(job_id)
-    headers = {"Location": f"/jobs/{job_id}", "Cache-Control": "no-store", "Vary": "Accept"}
+    headers = {
+        "Location": f"/jobs/{job_id}",
+        JOB_ID_HEADER: job_id,
+        MANAGE_KEY_HEADER: manage_key,
+        "Cache-Control": "no-store",
+        "Vary": "Accept",
+    }
     seconds = retry_after_seconds(row)
     if seconds is not None:
         headers["Retry-After"] = str(seconds)
@@ -136,7 +142,7 @@ def job_page(
         "url": base_url(request, parts) + here,
         "title": phrases.title(row, say),
         "state": phrases.state(row, say),
-        "percent": percent(row),
+        "percent": int(percent(row)),
         "why": phrases.reason(row, say),
         "may_manage": may_manage,
         "links": phrases.links(row, may_manage=may_manage, key=request.query_params.get("key")),

@@ -42,7 +42,7 @@ Download
   curl -OJ "$url/result?format=gzip"
   curl --compressed -OJ $url/original
 
-Cancel, retry, delete: with the manage_key from the upload's JSON answer
+Cancel, retry, delete: with the key from the upload's answer, in its Vacpack-Manage-Key header (curl -i)
   curl -X POST -H "Authorization: Bearer $manage_key" $url/cancel
   curl -X POST -H "Authorization: Bearer $manage_key" $url/retry
   curl -X DELETE -H "Authorization: Bearer $manage_key" $url

@@ -18,6 +18,9 @@ from storage.file_store import base32
 MANAGE_COOKIE = "vacpack_manage"
 """Set by the page that answers a form, for its job's paths only; SameSite=Strict, so no other site can use it."""
 MANAGE_COOKIE_EXTRA_SECONDS = 7 * 24 * 3600
+MANAGE_KEY_HEADER = "Vacpack-Manage-Key"
+JOB_ID_HEADER = "Vacpack-Job-Id"
+"""Of every 202 to an upload, whatever its form; no other answer has them."""
 
 
 class Keys:

@@ -61,7 +61,7 @@ def _running(row: Row, say: Words) -> str:
     if row["cancel_requested_at"] is not None:
         return say("state.cancelling")
     now = progress(row)
-    parts = [f"{say('state.' + now['phase'])} {say('state.percent', percent=f'{percent(row):g}')}"]
+    parts = [f"{say('state.' + now['phase'])} {say('state.percent', percent=int(percent(row)))}"]
     if now["bytes_per_second"]:
         parts.append(say("unit.rate", size=size(now["bytes_per_second"], say)))
         parts.append(say("state.left", time=duration(now["eta_seconds"], say)))

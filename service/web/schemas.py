@@ -98,7 +98,7 @@ class Job(Shape):
 class AcceptedJob(Job):
     """The receipt of an upload."""
 
-    manage_key: str = Field(description="Cancels, retries and deletes; given only here.")
+    manage_key: str = Field(description="Cancels, retries and deletes; given only here, and in `Vacpack-Manage-Key`.")
 
 
 class JobPage(Shape):

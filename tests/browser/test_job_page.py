@@ -131,27 +131,25 @@ def test_a_running_job_is_cancelled_and_run_again(open_page: OpenPage, service: 
     expect(found.locator(".state")).to_have_text("Cancelled")
 
 
-def test_the_reason_of_a_failure_is_shown_and_retry_mends_it(
-    open_page: OpenPage, service: ServiceProcess, tmp_path: Path
-) -> None:
+def test_the_reason_of_a_failure_is_shown_and_retry_mends_it(open_page: OpenPage, service: ServiceProcess) -> None:
     with idle_worker(service):
         before = service.stored()
         job = upload(service.url, b"a", "a.txt")
         [source] = service.stored() - before
         stored = service.data_dir / "files" / source
-        stored.rename(tmp_path / source)
+        stored.write_bytes(b"b")
         page = open_page(f"/jobs/{job['id']}?key={job['manage_key']}")
         expect_status(page.locator(".row"), "queued")
 
     why = page.locator(".row .why")
-    expect(why).to_contain_text("The uploaded file is not in the store any more.")
-    expect(why.locator("code")).to_have_text("source_missing")
+    expect(why).to_contain_text("The stored upload is not what arrived.")
+    expect(why.locator("code")).to_have_text("source_damaged")
     expect(page.locator("[data-act=retry]")).to_be_visible()
     other = open_page(f"/jobs/{job['id']}")
-    expect(other.locator(".row .why")).to_contain_text("The uploaded file is not in the store any more.")
+    expect(other.locator(".row .why")).to_contain_text("The stored upload is not what arrived.")
     assert not offered(other.locator(".row")) & CHANGES
 
-    (tmp_path / source).rename(stored)
+    stored.write_bytes(b"a")
     press(page.locator(".row"), "retry")
 
     expect_status(page.locator(".row"), "succeeded")

@@ -317,6 +317,61 @@ def test_a_large_file_is_followed_through_both_phases(page: Page, service: Servi
     assert digests == {job_of(service, found)["source"]["sha256"]}
 
 
+RECORD_NUMBERS = r"""() => {
+  window.shown = [];
+  const number = (text) => Number(/(\d+) ?%/.exec(text)?.[1] ?? NaN);
+  const note = () => {
+    const [state, bar] = [document.querySelector(".row .state"), document.querySelector(".row progress")];
+    if (!bar || bar.hidden) return;
+    const step = /^(Uploading|Compressing|Checking|Storing) \d/.exec(state.textContent)?.[1];
+    const numbers = [number(state.textContent), bar.position < 0 ? null : bar.value, number(document.title)];
+    if (step) shown.push([step, ...numbers]);
+  };
+  // After all that one change shows has been written.
+  const everything = { subtree: true, childList: true, characterData: true, attributes: true };
+  new MutationObserver(note).observe(document, everything);
+}"""
+
+
+@pytest.mark.parametrize("size_bytes", [1_000, 100_000_000])
+def test_text_bar_and_title_show_the_same_percent(page: Page, tmp_path: Path, size_bytes: int) -> None:
+    page.get_by_label("Format").select_option("xz")
+    page.evaluate(RECORD_NUMBERS)
+
+    choose(page, sparse(tmp_path / "a.bin", size_bytes))
+
+    succeeded_row(page, "a.bin")
+    shown = page.evaluate("shown")
+    assert [numbers for _, *numbers in shown if len(set(numbers)) != 1] == []
+    assert all(0 <= text < 100 for _, text, *_ in shown)
+    for step in {step for step, *_ in shown}:
+        told = [text for said, text, *_ in shown if said == step]
+        assert told == sorted(told), step
+    assert size_bytes < 10_000 or {"Uploading", "Compressing"} <= {step for step, *_ in shown}
+
+
+def test_an_upload_that_stands_still_says_so_until_it_goes_on(
+    far_page: Page, proxy: CuttingProxy, service: ServiceProcess, tmp_path: Path
+) -> None:
+    held_upload(far_page, proxy, service, sparse(tmp_path / "big.bin", 4 * MORE_THAN_BUFFERS))
+    found = row(far_page, "big.bin")
+    state, bar = found.locator(".state"), found.get_by_role("progressbar")
+    expect(state).to_have_text(re.compile(r"^Uploading \d+ %, waiting for the network$"))
+    expect(bar).to_have_attribute("aria-valuetext", re.compile("waiting for the network$"))
+    assert bar.evaluate("bar => bar.position >= 0")
+    expect(far_page.get_by_role("status").filter(has_text="big.bin")).to_have_text("big.bin: waiting for the network")
+    assert offered(found) == {"cancel"}
+
+    proxy.release()
+    proxy.hold(after_bytes=2 * MORE_THAN_BUFFERS)
+
+    expect(state).not_to_contain_text("waiting for the network")
+    expect(state).to_contain_text("Uploading")
+    proxy.release()
+    succeeded_row(far_page, "big.bin")
+    assert len(proxy.uploads) == 1
+
+
 def follows(proxy: CuttingProxy) -> list[Exchange]:
     """Return the requests that asked for statuses."""
     return [exchange for exchange in list(proxy.exchanges) if exchange.target.startswith("/jobs")]

@@ -101,6 +101,23 @@ def test_links_lead_only_where_something_can_be_done(database: Database) -> None
     assert links[JobStatus.QUEUED]["cancel"] == f"/jobs/{queued}/cancel"
 
 
+@pytest.mark.parametrize(
+    ("code", "there"),
+    [
+        ("source_missing", set()),
+        # A bit may have flipped on the way from the disk: another try may find it whole.
+        ("source_damaged", {"retry"}),
+        ("codec_failed", {"retry", "original"}),
+    ],
+)
+def test_what_needs_an_upload_that_is_gone_has_no_link(database: Database, code: str, there: set[str]) -> None:
+    row = dict(status_row(database, one_of_each(database)[JobStatus.FAILED]))
+
+    links = document(row | {"error_code": code})["links"]
+
+    assert {name for name, link in links.items() if link} == {"self", "events"} | there
+
+
 def test_links_are_absolute_where_an_address_is_set(database: Database) -> None:
     job_id = one_of_each(database)[JobStatus.SUCCEEDED]
 

@@ -14,9 +14,9 @@ DESCRIPTION = """\
 Upload a file, get **202** and a job id at once; the file is compressed in the background, read back and compared, and
 handed out in every form. A 202 is a receipt: the bytes and the job are on the disk.
 
-The **job id** lets one look and download. The **manage key**, given in the 202, cancels, retries and deletes. The
-**admin token**, in the data folder, lists and reads metrics, and does the rest too. A key goes into
-`Authorization: Bearer …` or `?key=`.
+The **job id** lets one look and download. The **manage key**, given in the 202 (`manage_key`, and `Vacpack-Manage-Key`
+in every form), cancels, retries and deletes. The **admin token**, in the data folder, lists and reads metrics, and does
+the rest too. A key goes into `Authorization: Bearer …` or `?key=`.
 
 Errors are problem documents (RFC 9457) with a stable `code` to match on. `Accept: text/plain` gets one line of
 everything, a browser a page. Clients ignore members they do not know. `HEAD` answers whatever `GET` does. Any other

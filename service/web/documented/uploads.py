@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.target import MAX_URL_LENGTH
 from service.web.documented.terms import PAGE, TEXT, Words, header, link, parameter, problems
+from service.web.keys import JOB_ID_HEADER, MANAGE_KEY_HEADER
 from service.web.options import FORMATS, LEVELS
 from service.web.schemas import AcceptedJob
 
@@ -92,6 +93,8 @@ _ACCEPTED: Words = {
     "content": TEXT | PAGE,
     "headers": {
         "Location": header("Path of the job's status."),
+        JOB_ID_HEADER: header("The job's id, in every form of the receipt."),
+        MANAGE_KEY_HEADER: header("The job's manage key, in every form of the receipt and in no other answer."),
         "Retry-After": header("Seconds until asking for the status is worth while.", "integer"),
     },
     "links": {

@@ -34,7 +34,8 @@ export class Announcer {
     this.batch = new Set();
     this.seen = new WeakSet();
     this.failed = new WeakSet();
-    this.quarter = 0;
+    this.stalled = new WeakSet();
+    [this.step, this.quarter] = ["", 0];
   }
 
   // Tell of these items: those still moving, and those that ended since this was called last.
@@ -49,15 +50,15 @@ export class Announcer {
       if (!hasEnded(item) || isFresh) this.batch.add(item);
       this.seen.add(item);
     }
-    if (wasIdle) this.quarter = 0;
+    if (wasIdle) this.step = "";
     if (fresh) whisper(say("script.started", { files: fileCount(fresh) }));
     this.#tellFailures(items);
+    this.#tellStalls(items);
     if (!this.batch.size) return;
     const present = new Set(items);
     const batch = [...this.batch].filter((item) => present.has(item));
-    const done = overall(batch);
-    if (moving.length && !wasIdle) this.#move(batch, done);
-    if (!moving.length) this.#end(batch);
+    if (moving.length) this.#move(batch);
+    else this.#end(batch);
   }
 
   #tellFailures(items) {
@@ -71,13 +72,26 @@ export class Announcer {
     }
   }
 
-  #move(batch, done) {
-    document.title = `${say("state.percent", { percent: Math.floor(done) })} · ${this.title}`;
+  #tellStalls(items) {
+    for (const item of items) {
+      if (!item.transfer?.isStalled) this.stalled.delete(item);
+      else if (!this.stalled.has(item)) {
+        this.stalled.add(item);
+        whisper(`${item.name}: ${say("state.stalled")}`);
+      }
+    }
+  }
+
+  #move(batch) {
+    const step = batch.some(isOnTheWay) ? "uploading" : "compressing";
+    const done = overall(batch, step);
+    document.title = `${say("state.percent", { percent: done })} · ${this.title}`;
     const ended = batch.filter(hasEnded).length;
     if (this.total) this.total.textContent = say("script.total", { done: ended, files: fileCount(batch.length) });
     const quarter = Math.floor(done / 25);
-    if (quarter > this.quarter) whisper(say("script.quarter", { percent: 25 * quarter }));
-    this.quarter = Math.max(quarter, this.quarter);
+    const isNews = step === this.step && quarter > this.quarter;
+    if (isNews) whisper(`${say(`state.${step}`)} ${say("state.percent", { percent: 25 * quarter })}`);
+    if (isNews || step !== this.step) [this.step, this.quarter] = [step, quarter];
   }
 
   #end(batch) {
@@ -93,13 +107,19 @@ export class Announcer {
   }
 }
 
-// Large files count for more; a file of no bytes counts a little.
-function overall(items) {
+const isOnTheWay = (item) => !item.job && !hasEnded(item);
+
+// How far all are in the step that the last of them is in: of one file, what its row shows. Large files count for more; a
+// file of no bytes counts a little.
+function overall(items, step) {
+  const isPast = (item) => hasEnded(item) || (step === "uploading" && item.job);
   let [sum, weights] = [0, 0];
   for (const item of items) {
+    // What was uploaded before is in no upload.
+    if (step === "uploading" && !item.isUploadedHere) continue;
     const weight = item.size + 1e5;
     weights += weight;
-    sum += weight * (hasEnded(item) ? 100 : percent(item));
+    sum += weight * (isPast(item) ? 100 : percent(item));
   }
-  return weights ? sum / weights : 0;
+  return weights ? Math.min(Math.floor(sum / weights), 99) : 0;
 }

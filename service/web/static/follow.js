@@ -1,12 +1,16 @@
 // All jobs of a page through one held request: a browser has six connections a host, so a request for each would hold
 // back everything else. Never asks again sooner than Retry-After says.
 
+import { millisecondsLeft } from "./phrases.js";
+
 const HELD_SECONDS = 25;
 const DEAD_SECONDS = HELD_SECONDS + 15;
 const DEAD = "dead";
 const HIDDEN_PAUSE_SECONDS = 5;
 const MOST_AT_ONCE = 200;
 const LONGEST_PAUSE_SECONDS = 30;
+// A timer set for longer goes off at once (24.8 days, 31 bits); nobody looks at a list for so long.
+const LONGEST_TIMER_MILLISECONDS = 2e9;
 
 export class Follower {
   // wanted() gives the ids still to follow; changed(jobs, missing) and lost(isLost) are told what comes.
@@ -31,6 +35,13 @@ export class Follower {
       await sleep(answer?.pause ?? Math.min(2 ** failures, LONGEST_PAUSE_SECONDS));
     }
     this.isRunning = false;
+  }
+
+  // Asks again once the time of the first of these should be over, with a second to spare.
+  awaitEnd(items) {
+    clearTimeout(this.timer);
+    const left = Math.min(...items.map(millisecondsLeft).filter((milliseconds) => milliseconds > 0));
+    if (left < LONGEST_TIMER_MILLISECONDS) this.timer = setTimeout(() => this.follow(), left + 1000);
   }
 
   // Returns what is new, if anything, and after how many seconds to ask again; null where the server could not say.

@@ -5,7 +5,7 @@ import { Follower } from "./follow.js";
 import { listen } from "./listen.js";
 import { change, copy, curlOf, linkOf } from "./manage.js";
 import { keyOf, remember } from "./memory.js";
-import { hasEnded } from "./phrases.js";
+import { hasEnded, isDue } from "./phrases.js";
 import { Row } from "./row.js";
 import { fileCount, listed, moment, say, size } from "./words.js";
 
@@ -37,9 +37,10 @@ async function showJob(element) {
     row.show();
     showFacts(job);
     announcer.tell([item]);
+    follower.awaitEnd([item]);
   }
   const follower = new Follower({
-    wanted: () => (hasEnded(item) || isListening() ? [] : [id]),
+    wanted: () => (isDue(item) || !(hasEnded(item) || isListening()) ? [id] : []),
     changed: ([job], [missing]) => (missing ? location.reload() : show(job)),
     lost: showTrouble,
   });

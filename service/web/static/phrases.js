@@ -10,31 +10,39 @@ export const hasEnded = (item) =>
 const isDamaged = (job) => Boolean(job?.result?.damaged_at);
 export const hasFailed = (item) => Boolean(item.failure) || item.job?.status === "failed" || isDamaged(item.job);
 
-// Between 0 and 100: the first half is the upload, the second the work on it.
+// Until its files' time is over by this clock; Infinity while it has none. The clock may be wrong: the server is asked.
+export function millisecondsLeft(item) {
+  if (!item.job?.expires_at || item.failure || item.isExpired) return Infinity;
+  return new Date(item.job.expires_at) - Date.now();
+}
+export const isDue = (item) => millisecondsLeft(item) <= 0;
+
+// Whole percents of the step it is in, the upload or the work on it: text, bar and title show this number and no other.
+// 100 is success only: all sent is not yet all received.
 export function percent(item) {
-  if (item.job) return item.isUploadedHere ? 50 + item.job.progress.percent / 2 : item.job.progress.percent;
+  if (item.job) return Math.floor(item.job.progress.percent);
   const { sent = 0, total = 0 } = item.transfer ?? {};
-  return total ? (50 * sent) / total : 0;
+  return total ? Math.min(Math.floor((100 * sent) / total), 99) : 0;
 }
 
 export function status(item) {
+  if (item.isExpired) return "expired";
   if (hasFailed(item)) return "failed";
   return item.job ? item.job.status : item.transfer.phase;
 }
 
 export function state(item) {
+  if (item.isExpired) return say("state.expired");
   if (item.failure) return say("state.failed");
   if (!item.job && item.isUnwanted) return say("state.cancelling");
-  return item.job ? jobState(item.job) : transferState(item.transfer);
+  return item.job ? jobState(item.job, percent(item)) : transferState(item.transfer, percent(item));
 }
 
-function transferState({ phase, sent, total, rate, seconds }) {
+function transferState({ phase, isStalled, sent, total, rate, seconds }, done) {
   switch (phase) {
     case "uploading":
-      return listed([
-        moving(say("state.uploading"), total ? Math.floor((1000 * sent) / total) / 10 : 0, rate, (total - sent) / rate),
-        say("state.step"),
-      ]);
+      if (isStalled) return listed([moving(say("state.uploading"), done), say("state.stalled")]);
+      return listed([moving(say("state.uploading"), done, rate, (total - sent) / rate), say("state.step")]);
     case "offline":
     case "busy":
       return say(`state.${phase}`, { time: duration(seconds) });
@@ -45,7 +53,7 @@ function transferState({ phase, sent, total, rate, seconds }) {
   }
 }
 
-function jobState(job) {
+function jobState(job, done) {
   switch (job.status) {
     case "queued": {
       const position = job.queue_position;
@@ -53,7 +61,7 @@ function jobState(job) {
     }
     case "running": {
       if (job.cancel_requested) return say("state.cancelling");
-      const { phase, percent: done, bytes_per_second: rate, eta_seconds: left } = job.progress;
+      const { phase, bytes_per_second: rate, eta_seconds: left } = job.progress;
       return moving(say(`state.${phase}`), done, rate, left);
     }
     case "succeeded":
@@ -88,6 +96,7 @@ function outcome({ source, result, started_at: started, finished_at: finished })
 // What went wrong, what to do, and the code for whoever runs the server; null where nothing did.
 export function why(item) {
   if (item.failure) return item.failure;
+  if (item.isExpired) return { title: say("error.job_expired"), advice: say("advice.job_expired"), code: "job_expired" };
   if (isDamaged(item.job)) return { title: say("error.result_damaged"), advice: say("advice.result_damaged"), code: "result_damaged" };
   if (item.job?.status !== "failed") return null;
   const { code } = item.job.error;

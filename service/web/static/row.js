@@ -42,7 +42,7 @@ export class Row {
 
   #showBar(said) {
     set(this.bar, "hidden", hasEnded(this.item));
-    set(this.bar, "value", Math.floor(10 * percent(this.item)) / 10);
+    set(this.bar, "value", percent(this.item));
     this.bar.setAttribute("aria-valuetext", said);
   }
 
@@ -61,14 +61,16 @@ export class Row {
     const { item } = this;
     const { job } = item;
     const base = job ? `/jobs/${job.id}` : "";
-    const links = job?.links ?? {};
-    const isManaged = Boolean(job) && item.isManaged;
+    // What the server no longer has is still in what it said last.
+    const isThere = Boolean(job) && !item.failure && !item.isExpired;
+    const links = isThere ? job.links : {};
+    const isManaged = isThere && item.isManaged;
     this.#offer("download", links.result, `${base}/result`);
     this.#offer("gzip", links.result && TRANSCODED.has(job.result.format), `${base}/result?format=gzip`);
     this.#offer("original", links.original, `${base}/original`);
     this.#offer("cancel", job ? links.cancel && isManaged && !job.cancel_requested : !hasEnded(item));
-    this.#offer("retry", job ? links.retry && isManaged : hasEnded(item) && item.failure?.code !== "unreadable");
-    this.#offer("copy_link", job && !item.failure);
+    this.#offer("retry", job ? links.retry && isManaged : hasEnded(item) && !item.failure?.isFinal);
+    this.#offer("copy_link", isThere);
     this.#offer("copy_curl", links.result);
     this.#offer("delete", isManaged && !links.cancel);
     this.#offer("remove", item.isListed && hasEnded(item));

@@ -5,6 +5,8 @@ import { refusal } from "./phrases.js";
 import { say } from "./words.js";
 
 const PAUSES_SECONDS = [1, 2, 4, 8, 15, 30];
+// Until the page says that nothing moves, and until it tries again.
+const QUIET_MILLISECONDS = 10_000;
 const STALLED_MILLISECONDS = 75_000;
 const SLOWEST_BYTES_PER_MILLISECOND = 2000;
 const SMOOTHED_SECONDS = 3;
@@ -37,7 +39,7 @@ export class Transfer {
       if (answer.status === 202 && said.id) return said;
       if (answer.status && !PASSING.has(answer.status)) throw new Refused(refusal(said, answer.status));
       if (!answer.status && !(await this.#isReadable())) {
-        throw new Refused({ title: say("state.failed"), advice: say("script.unreadable"), code: "unreadable" });
+        throw new Refused({ title: say("state.failed"), advice: say("script.unreadable"), code: "unreadable", isFinal: true });
       }
       const pause = PAUSES_SECONDS[Math.min(tries, PAUSES_SECONDS.length - 1)];
       await this.#countDown(answer.status ? "busy" : "offline", Math.max(pause, answer.retryAfter || 0));
@@ -92,13 +94,18 @@ export class Transfer {
     return files[0].file;
   }
 
-  // Counts what is sent, and gives up on a connection that says nothing any more.
+  // Counts what is sent, says when nothing moves, and gives up on a connection that says nothing any more.
   #watch(request) {
     const { transfer } = this.item;
     let [last, lastSent, moved] = [performance.now(), 0, performance.now()];
     request.upload.onprogress = ({ loaded, total }) => {
       const now = performance.now();
-      moved = now;
+      if (loaded > transfer.sent) {
+        moved = now;
+        // What went before a pause says nothing about the rate after it.
+        if (transfer.isStalled) [last, lastSent, transfer.rate] = [now, loaded, 0];
+        transfer.isStalled = false;
+      }
       // A form is somewhat longer than its files.
       Object.assign(transfer, { sent: loaded, total });
       const seconds = (now - last) / 1000;
@@ -116,7 +123,13 @@ export class Transfer {
       Object.assign(transfer, { phase: "receiving", sent: transfer.total });
       this.changed();
     };
-    return setInterval(() => performance.now() - moved > STALLED_MILLISECONDS && request.abort(), 1000);
+    return setInterval(() => {
+      const quiet = performance.now() - moved;
+      if (quiet > STALLED_MILLISECONDS) request.abort();
+      if (quiet <= QUIET_MILLISECONDS || transfer.isStalled || transfer.phase !== "uploading") return;
+      transfer.isStalled = true;
+      this.changed();
+    }, 1000);
   }
 
   // A file that was moved or changed since it was chosen fails like a lost network; reading it tells.

@@ -4,7 +4,7 @@ import { alarm, Announcer } from "./announce.js";
 import { Follower } from "./follow.js";
 import { change, copy, curlOf, linkOf } from "./manage.js";
 import { onRemembered, remember, remembered } from "./memory.js";
-import { hasEnded } from "./phrases.js";
+import { hasEnded, isDue } from "./phrases.js";
 import { Row } from "./row.js";
 import { Refused, Stopped, Transfer } from "./transfer.js";
 import { fileCount, say, size } from "./words.js";
@@ -12,6 +12,8 @@ import { fileCount, say, size } from "./words.js";
 const MOST_MOVING = 3;
 const RESTORE_MILLISECONDS = 5000;
 const SHOWN_EVERY_MILLISECONDS = 250;
+// Longer questions are cut by browsers.
+const MOST_LINKS = 10;
 const REFUSED_OPTIONS = new Set(["bad_option", "one_file_only"]);
 
 const byId = (id) => document.getElementById(id);
@@ -34,7 +36,7 @@ export class Uploads {
     [this.maxBytes, this.maxFiles] = [Number(maxBytes), Number(maxFiles)];
     this.announcer = new Announcer(byId("total"), document.title);
     this.follower = new Follower({
-      wanted: () => this.items.filter((item) => item.job && !hasEnded(item)).map(({ job }) => job.id),
+      wanted: () => this.items.filter((item) => item.job && (!hasEnded(item) || isDue(item))).map(({ job }) => job.id),
       changed: (jobs, missing) => this.#follow(jobs, missing),
       lost: (isLost) => this.#showTrouble(isLost),
     });
@@ -121,10 +123,10 @@ export class Uploads {
     Object.assign(item, { job: null, failure: null, trouble: null, isUnwanted: false, transfer: { phase: "waiting" } });
     if (item.size > this.maxBytes) {
       const advice = say("script.too_large", { size: size(this.maxBytes) });
-      item.failure = { title: say("error.upload_too_large"), advice, code: "upload_too_large" };
+      item.failure = { title: say("error.upload_too_large"), advice, code: "upload_too_large", isFinal: true };
     } else if (item.files.length > this.maxFiles) {
       const advice = say("script.too_many", { count: this.maxFiles });
-      item.failure = { title: say("error.too_many_files"), advice, code: "too_many_files" };
+      item.failure = { title: say("error.too_many_files"), advice, code: "too_many_files", isFinal: true };
     } else {
       this.waiting.push(item);
     }
@@ -162,9 +164,11 @@ export class Uploads {
     for (const job of jobs) this.#update(byJob.get(job.id), job);
     for (const id of missing) {
       const item = byJob.get(id);
-      if (item && !hasEnded(item)) {
+      if (item && isDue(item)) {
+        Object.assign(item, { isExpired: true, trouble: null });
+        this.#changed(item);
+      } else if (item && !hasEnded(item)) {
         item.failure = { title: say("error.job_not_found"), advice: say("script.no_longer"), code: "job_not_found" };
-        item.isManaged = false;
         this.#changed(item);
       }
     }
@@ -188,6 +192,7 @@ export class Uploads {
     for (const item of this.stale) this.rows.get(item)?.show();
     this.stale.clear();
     this.announcer.tell(this.items);
+    this.follower.awaitEnd(this.items);
     hide(byId("clear"), !this.items.some(hasEnded));
     hide(byId("notify"), this.items.every(hasEnded) || globalThis.Notification?.permission !== "default");
   }
@@ -237,14 +242,17 @@ export class Uploads {
   }
 
   _remove(item) {
-    if (item.job) remember([], [item.job.id]);
-    this.#drop([item]);
+    if (isSure([item], item.name)) this.#forget([item]);
   }
 
   clear() {
     const ended = this.items.filter(hasEnded);
-    remember([], ended.filter(({ job }) => job).map(({ job }) => job.id));
-    this.#drop(ended);
+    if (isSure(ended, fileCount(ended.length))) this.#forget(ended);
+  }
+
+  #forget(items) {
+    remember([], items.filter(({ job }) => job).map(({ job }) => job.id));
+    this.#drop(items);
   }
 
   async #manage(item, name) {
@@ -255,7 +263,7 @@ export class Uploads {
       this.#changed(item);
       this.follower.follow();
     } else {
-      this._remove(item);
+      this.#forget([item]);
     }
   }
 
@@ -283,6 +291,14 @@ export class Uploads {
 const blank = (name, bytes) => ({
   name, size: bytes, files: null, job: null, key: null, transfer: { phase: "waiting" }, failure: null, trouble: null, isListed: true,
 });
+
+// Asks before the only key to a job is forgotten; the links stand in the question, which browsers let one copy.
+function isSure(items, what) {
+  const links = items.filter((item) => item.job && item.key && !item.failure && !item.isExpired).map(({ job }) => linkOf(job));
+  if (!links.length) return true;
+  const more = links.length > MOST_LINKS ? ["…"] : [];
+  return confirm([say("act.remove.sure", { what }), ...links.slice(0, MOST_LINKS), ...more].join("\n"));
+}
 
 // Files of one folder are named by it.
 function nameOf(group) {

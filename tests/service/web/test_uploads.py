@@ -99,6 +99,43 @@ def test_a_receipt_has_three_forms(app: InProcess) -> None:
     assert [answer.status_code for answer in (json_, text, page)] == [202] * 3
 
 
+@pytest.mark.parametrize("wanted", [{}, TEXT, PAGE], ids=["json", "text", "page"])
+@pytest.mark.parametrize("door", ["form", "raw"])
+def test_every_form_of_a_receipt_brings_the_key_in_a_header(app: InProcess, wanted: dict[str, str], door: str) -> None:
+    def sent() -> Any:
+        headers = wanted | {"Idempotency-Key": "key-1"}
+        if door == "form":
+            return app.client.post("/uploads", files={"file": ("a.txt", b"x")}, headers=headers)
+        return app.client.put("/a.txt", content=b"x", headers=headers)
+
+    first, repeated = sent(), sent()
+
+    job_id, key = first.headers["vacpack-job-id"], first.headers["vacpack-manage-key"]
+    assert first.headers["location"] == f"/jobs/{job_id}"
+    assert first.headers["cache-control"] == "no-store"
+    assert (repeated.status_code, repeated.headers["vacpack-manage-key"]) == (202, key)
+    assert repeated.headers["vacpack-job-id"] == job_id
+    status = app.client.get(f"/jobs/{job_id}")
+    assert not {"vacpack-job-id", "vacpack-manage-key"} & set(status.headers)
+    cancelled = app.client.post(f"/jobs/{job_id}/cancel", headers={"Authorization": f"Bearer {key}"})
+    assert cancelled.status_code == 200
+    assert "vacpack-manage-key" not in cancelled.headers
+
+
+def test_the_header_and_the_document_give_the_same_key(app: InProcess) -> None:
+    answer = app.client.put("/a.txt", content=b"x")
+
+    assert answer.headers["vacpack-manage-key"] == answer.json()["manage_key"]
+    assert answer.headers["vacpack-job-id"] == answer.json()["id"]
+
+
+def test_a_refused_upload_brings_no_key(app: InProcess) -> None:
+    refused = app.client.put("/a.txt?format=none", content=b"x")
+
+    assert refused.status_code == 422
+    assert not {"vacpack-job-id", "vacpack-manage-key"} & set(refused.headers)
+
+
 def test_addresses_are_those_that_people_use(start: Callable[..., InProcess]) -> None:
     app = start(public_url="https://up.example/")
 
