@@ -34,6 +34,7 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": parts.settings.path_prefix() or "/"}],
     )
     app.state.parts = parts
     problems.install(app)

@@ -7,13 +7,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import SecretStr, ValidationError
 
+from service.env_file import BadEnvFile, check_env_file
 from service.settings import PREFIX, Settings, load_settings, unknown_names
+from service.terminal import complain, prepare_streams, say
 from storage.audit_table import Action, EventFilter
 from storage.file_store import is_job_id
 
@@ -23,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 EXIT_DAMAGED = 3
@@ -34,39 +38,65 @@ DataDir = Annotated[Path | None, typer.Option(help=f"Folder for everything that 
 
 def main() -> None:
     """Run the command line. What it makes, database and files, is for its user alone."""
+    prepare_streams()
     os.umask(0o077)
     app()
 
 
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        say(f"vacpack {version('vacpack')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    is_version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+
+
 def _settings(**overrides: Any) -> Settings:
     try:
+        check_env_file()
         settings = load_settings(**overrides)
     except ValidationError as error:
-        _refuse(error)
+        _refuse(*_problems(error))
+    except BadEnvFile as error:
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"the folder this was called in cannot be used: {error.strerror}")
     for name, nearest in unknown_names():
         hint = f"; did you mean {nearest}?" if nearest else ""
-        typer.echo(f"warning: {name} is not a setting{hint}", err=True)
+        complain(f"warning: {name} is not a setting{hint}")
     return settings
 
 
-def _refuse(error: ValidationError) -> NoReturn:
+def _problems(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         name = PREFIX + str(problem["loc"][0]).upper() if problem["loc"] else PREFIX
-        typer.echo(f"error: {name}: {problem['msg']}", err=True)
+        yield f"{name}: {problem['msg']}"
+
+
+def _refuse(*problems: str) -> NoReturn:
+    for problem in problems:
+        complain(f"error: {problem}")
     sys.exit(2)
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
+def _told_plainly(settings: Settings) -> Iterator[None]:
     """Turn what the operator can mend into one line and exit code 1."""
-    from alembic.util import CommandError
-
-    from service.wiring import CannotStart
-
     try:
         yield
-    except (CannotStart, CommandError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except Exception as error:
+        from service.mistakes import as_line
+
+        if (line := as_line(error, settings)) is None:
+            raise
+        complain(f"error: {line}")
         sys.exit(1)
 
 
@@ -84,7 +114,7 @@ def serve(
     settings = _settings(data_dir=data_dir, host=host, port=port)
     from service.serve import serve as run
 
-    with _told_plainly():
+    with _told_plainly(settings):
         run(settings)
 
 
@@ -97,7 +127,7 @@ def work(data_dir: DataDir = None) -> None:
     settings = _settings(data_dir=data_dir)
     from service.wiring import work as run
 
-    with _told_plainly():
+    with _told_plainly(settings):
         run(settings)
 
 
@@ -110,7 +140,7 @@ def migrate(
     settings = _settings(data_dir=data_dir)
     from service.wiring import prepare
 
-    with _told_plainly():
+    with _told_plainly(settings):
         prepare(settings, revision)
 
 
@@ -125,9 +155,9 @@ def sweep(
     settings = _settings(data_dir=data_dir)
     from service.wiring import sweep as run
 
-    with _told_plainly():
+    with _told_plainly(settings):
         for name, count in run(settings, trusts_clock=trust_clock).items():
-            typer.echo(f"{name}: {count}")
+            say(f"{name}: {count}")
 
 
 @app.command()
@@ -145,11 +175,11 @@ def scrub(
     from service.wiring import scrub as run
 
     def tell(job_id: str, found: str) -> None:
-        typer.echo(f"{job_id}  {found}")
+        say(f"{job_id}  {found}")
 
-    with _told_plainly():
+    with _told_plainly(settings):
         tally = run(settings, tell, bytes_per_second=max_mib_per_second * 2**20, with_sources=sources)
-    typer.echo(f"{'interrupted: ' if tally.is_interrupted else ''}{tally}")
+    say(f"{'interrupted: ' if tally.is_interrupted else ''}{tally}")
     if tally.is_interrupted:
         sys.exit(EXIT_INTERRUPTED)
     if tally.damaged:
@@ -173,9 +203,9 @@ def audit(
     from service.wiring import audit_events as read
 
     render = event_json if as_json else event_text
-    with _told_plainly():
+    with _told_plainly(settings):
         for event in read(settings, EventFilter(action, job, cursor, limit)):
-            typer.echo(render(event))
+            say(render(event))
 
 
 @app.command()
@@ -186,11 +216,12 @@ def settings(
     """Print every setting's effective value, secrets hidden, and what it is for."""
     effective = _settings(data_dir=data_dir)
     shown = {name: _shown(getattr(effective, name)) for name in Settings.model_fields}
-    if as_json:
-        typer.echo(json.dumps(shown, indent=2))
-        return
-    for name, field in Settings.model_fields.items():
-        typer.echo(f"# {field.description}\n{PREFIX}{name.upper()}={_line(shown[name])}")
+    with _told_plainly(effective):
+        if as_json:
+            say(json.dumps(shown, indent=2))
+            return
+        for name, field in Settings.model_fields.items():
+            say(f"# {field.description}\n{PREFIX}{name.upper()}={_line(shown[name])}")
 
 
 def _shown(value: object) -> object:

@@ -49,6 +49,7 @@ TOO_MANY_REPLAYS = ErrorKind("too_many_replays", 409, "The message was sent agai
 NOT_TRANSCODABLE = ErrorKind("not_transcodable", 409, "This result cannot be given in that format")
 SUPERSEDED = ErrorKind("superseded", 409, "A newer request with the same Idempotency-Key took over")
 JOB_EXPIRED = ErrorKind("job_expired", 410, "The job's files are gone")
+SOURCE_MISSING = ErrorKind("source_missing", 410, "The uploaded file is not in the store any more")
 RESULT_DAMAGED = ErrorKind("result_damaged", 410, "The stored result is damaged or lost")
 ORIGINAL_DAMAGED = ErrorKind("original_damaged", 410, "The stored upload is damaged or lost")
 LENGTH_REQUIRED = ErrorKind("length_required", 411, "The upload's length is not said")

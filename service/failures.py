@@ -20,8 +20,10 @@ class FailureKind:
     is_fatal: bool = False
 
 
+SOURCE_MISSING = "source_missing"
+
 FAILURES: Mapping[str, FailureKind] = {
-    "source_missing": FailureKind("The uploaded file is not in the store any more.", is_fatal=True),
+    SOURCE_MISSING: FailureKind("The uploaded file is not in the store any more.", is_fatal=True),
     # Not fatal: a bit may have flipped in memory only, and the next attempt reads the disk.
     "source_damaged": FailureKind("The stored upload is not what arrived."),
     "codec_failed": FailureKind("The file could not be compressed."),

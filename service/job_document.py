@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Context
 from typing import Any
 
 from service.codec_terms import ARCHIVE_FORMATS
-from service.failures import FAILURES
+from service.failures import FAILURES, SOURCE_MISSING
 from storage.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
 
@@ -139,14 +139,18 @@ def _links(row: Row, base: str) -> dict[str, str | None]:
 
 def _can_be_retried(row: Row) -> bool:
     """Whether another try may help; without the upload none does, though who puts it back may ask for one."""
-    is_open = row["status"] in (JobStatus.FAILED, JobStatus.CANCELLED)
-    return is_open and row["error_code"] != "source_missing"
+    return row["status"] in (JobStatus.FAILED, JobStatus.CANCELLED) and has_sources(row)
 
 
 def _has_original(row: Row) -> bool:
     if is_archived(row) or is_damaged(row) or row["status"] == JobStatus.EXPIRED:
         return False
     return row["status"] != JobStatus.FAILED or row["error_code"] not in SOURCE_LOST
+
+
+def has_sources(row: Row) -> bool:
+    """Whether what arrived can be there: not where the job failed because it is not."""
+    return not (row["status"] == JobStatus.FAILED and row["error_code"] == SOURCE_MISSING)
 
 
 def is_archived(row: Row) -> bool:

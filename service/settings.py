@@ -8,12 +8,13 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, PlainValidator, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
 
 from service.email_address import read_sender
 from service.target import read_networks
@@ -21,9 +22,33 @@ from service.webhook_signature import read_secrets
 from storage.database import sqlite_url
 
 PREFIX = "VACPACK_"
+OWN_SEGMENTS = frozenset(
+    {
+        "jobs",
+        "uploads",
+        "audit",
+        "docs",
+        "limits",
+        "livez",
+        "readyz",
+        "metrics",
+        "openapi.json",
+        "static",
+        "favicon.ico",
+    }
+)
+"""First segments of the service's own addresses."""
+
 _GIB = 1024**3
 _DAY = 24 * 3600
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+
+
+def _as_path(given: object) -> Path:
+    """Return a path as the system gave it; pydantic's own takes no name that is not UTF-8."""
+    if not isinstance(given, (str, Path)) or "\0" in str(given):
+        raise ValueError("the name of a folder")
+    return Path(given)
 
 
 class Settings(BaseSettings):
@@ -34,7 +59,9 @@ class Settings(BaseSettings):
     # Where it listens and what it stores in.
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback: opening it is a decision.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    data_dir: Path = Field(Path("data"), description="Folder for the database, the files, the admin token and locks.")
+    data_dir: Annotated[Path, PlainValidator(_as_path)] = Field(
+        Path("data"), description="Folder for the database, the files, the admin token and locks."
+    )
     database_url: str = Field("", description="SQLite URL; empty: vacpack.db in the data folder.")
     files_url: str = Field("", description="Folder of the stored files, as file:///…; empty: files in the data folder.")
     public_url: str = Field("", description="Address people use, if links are to be absolute, e.g. https://up.example.")
@@ -144,6 +171,10 @@ class Settings(BaseSettings):
     def _is_sqlite(cls, url: str) -> str:
         if url and not url.startswith("sqlite:///"):
             raise ValueError("only sqlite:///… is supported")
+        if url and (make_url(url).database or ":memory:") == ":memory:":
+            raise ValueError("it names no file, as sqlite:////var/lib/vacpack/vacpack.db does")
+        if "?" in url or "\0" in url:
+            raise ValueError("a path only, without options")
         return url
 
     @field_validator("public_url")
@@ -151,6 +182,11 @@ class Settings(BaseSettings):
     def _is_address(cls, url: str) -> str:
         if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
             raise ValueError("an address like https://up.example")
+        parts = urlsplit(url)
+        if parts.query or parts.fragment or "//" in parts.path:
+            raise ValueError("an address like https://up.example or https://up.example/vacpack, and nothing after it")
+        if (first := parts.path.strip("/").partition("/")[0]) in OWN_SEGMENTS:
+            raise ValueError(f"its path cannot begin with /{first}, which is an address of the service itself")
         return url
 
     @field_validator("smtp_user", "smtp_password")
@@ -173,7 +209,13 @@ class Settings(BaseSettings):
     def _is_folder(cls, url: str) -> str:
         if url and not url.startswith("file:///"):
             raise ValueError("only file:///… is supported")
+        if url and ("?" in url or "#" in url or "%00" in url or not urlsplit(url).path.strip("/")):
+            raise ValueError("a folder, as file:///var/lib/vacpack/files; ? is %3F and # is %23 in it")
         return url
+
+    def path_prefix(self) -> str:
+        """Return the path before all addresses of the service, as people know it; empty where there is none."""
+        return urlsplit(self.public_url).path
 
     def email_domains(self) -> tuple[str, ...]:
         """Return the only domains that e-mail may go to; none: it may go to any."""

@@ -145,3 +145,8 @@ def _literal(host: str) -> list[Address]:
     except (OSError, UnicodeError):
         return []
     return [ip_address(entry[4][0]) for entry in found]
+
+
+def authority(host: str, port: int) -> str:
+    """Return host and port as a URL has them (RFC 3986, 3.2.2)."""
+    return f"[{host.replace('%', '%25')}]:{port}" if ":" in host else f"{host}:{port}"

@@ -6,14 +6,12 @@ import asyncio
 import fcntl
 import logging
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from anyio import CapacityLimiter
 from sqlalchemy.exc import DBAPIError
@@ -23,8 +21,11 @@ from service import logs
 from service.admission import Admission, Limits
 from service.audit import AuditQueue
 from service.audit_file import PAUSE_SECONDS, AuditFile
+from service.cannot_start import CannotStart
 from service.dispatch import Dispatcher, NoDispatcher
+from service.kept_secrets import admin_token, manage_secret
 from service.open_files import open_file_limit
+from service.places import check_database_is_there, check_places, files_folder, make_data_folder
 from service.settings import Settings
 from service.sink import Sink
 from service.web.arrivals import Arrivals
@@ -49,7 +50,6 @@ from storage.checkpointer import PAUSE_SECONDS as CHECKPOINT_SECONDS
 from storage.checkpointer import Checkpointer
 from storage.database import Database
 from storage.file_owner import MARKER, is_owner, owns
-from storage.file_system import FileSystem, sync_folder
 from storage.group_writer import GroupWriter
 from storage.job_views import Backlog, backlog
 from storage.local_files import LocalFiles
@@ -57,10 +57,6 @@ from storage.local_files import LocalFiles
 LIST_THREADS = 4
 
 _log = logging.getLogger("vacpack.audit")
-
-
-class CannotStart(Exception):
-    """Something about the data folder that its operator can mend; the text says what."""
 
 
 class ForeignFiles(CannotStart):
@@ -71,22 +67,6 @@ class AlreadyServed(CannotStart):
     """Another service holds this data folder."""
 
 
-def make_data_folder(settings: Settings) -> None:
-    """Make the data folder and missing parents, mode 0700; what is stored is only as durable as the names above it.
-
-    Raises:
-        CannotStart: it cannot be made, or is something else.
-    """
-    folder = settings.data_dir
-    try:
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in missing:
-            sync_folder(FileSystem(), path.parent)
-    except OSError as error:
-        raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}") from error
-
-
 def open_database(settings: Settings) -> Database:
     """Return the database, with its folder made."""
     make_data_folder(settings)
@@ -95,11 +75,7 @@ def open_database(settings: Settings) -> Database:
 
 def open_store(settings: Settings) -> LocalFiles:
     """Return the file store."""
-    return LocalFiles(_files_folder(settings))
-
-
-def _files_folder(settings: Settings) -> Path:
-    return Path(unquote(urlsplit(settings.files_url).path))
+    return LocalFiles(files_folder(settings))
 
 
 def check_owner(settings: Settings, database: Database) -> None:
@@ -108,7 +84,7 @@ def check_owner(settings: Settings, database: Database) -> None:
     Raises:
         ForeignFiles: they do.
     """
-    folder = _files_folder(settings)
+    folder = files_folder(settings)
     if not owns(database, folder):
         raise ForeignFiles(
             f"the files in {folder} belong to another database than {settings.database_url}. Where that one is gone, "
@@ -117,8 +93,13 @@ def check_owner(settings: Settings, database: Database) -> None:
 
 
 def prepare(settings: Settings, revision: str = "head") -> None:
-    """Make the data folder and bring the schema to a revision, the newest by default."""
+    """Make the data folder and bring the schema to a revision, the newest by default.
+
+    Raises:
+        CannotStart: something that is kept cannot be used.
+    """
     make_data_folder(settings)
+    check_places(settings)
     migrate(settings.database_url, revision)
     if revision == "head":
         # Before anything reads the time: after a restart of the machine the clock must be set anew.
@@ -134,6 +115,7 @@ def served_alone(settings: Settings) -> Iterator[None]:
         CannotStart: another process holds it, or it cannot be written.
     """
     make_data_folder(settings)
+    check_places(settings)
     try:
         descriptor = os.open(settings.data_dir / "service.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -152,34 +134,11 @@ def _lock(descriptor: int, folder: Path) -> None:
         raise AlreadyServed(f"another vacpack serves {folder}") from error
 
 
-def admin_token(settings: Settings) -> str:
-    """Return the admin token: as set, or made once and kept in the data folder, readable by its owner only."""
-    return settings.admin_token.get_secret_value() or _kept_secret(settings.data_dir / "admin-token")
-
-
-def _kept_secret(path: Path) -> str:
-    try:
-        # A file without its line end was not written whole: its maker died meanwhile.
-        if (text := path.read_text()).endswith("\n"):
-            return text.strip()
-    except FileNotFoundError:
-        pass
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(24) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
-    return _kept_secret(path)
-
-
 def make_parts(
     settings: Settings, database: Database, store: LocalFiles, writer: GroupWriter, dispatcher: Dispatcher
 ) -> Parts:
     """Return the parts of an HTTP service."""
-    board = StatusBoard(database.reader, settings.public_url.rstrip("/"))
+    board = StatusBoard(database.reader, settings.public_url)
     limits = Limits(settings.max_upload_bytes, settings.max_queued_jobs, settings.min_free_bytes)
 
     def read_backlog() -> Backlog:
@@ -187,7 +146,7 @@ def make_parts(
             return backlog(connection)
 
     admission = Admission(limits, free_bytes=lambda: store.space().free_bytes, backlog=read_backlog)
-    secret = bytes.fromhex(_kept_secret(settings.data_dir / "manage-secret"))
+    secret = manage_secret(settings)
     watch = ChangeWatch(board, max_waiting=settings.max_waiting_requests)
     events = Broadcaster(board, watch, max_streams=min(settings.max_event_streams, open_file_limit() // 2))
     metrics = HttpMetrics(database, store)
@@ -318,7 +277,7 @@ def scrub(
     Raises:
         CannotStart: there is no database of this version, its files are not there, or they cannot be read.
     """
-    database, folder = _existing_database(settings), _files_folder(settings)
+    database, folder = _existing_database(settings), files_folder(settings)
     pace = Pace(bytes_per_second)
     try:
         if not is_owner(database, folder):
@@ -336,8 +295,6 @@ def scrub(
         return scrubber.tally
     except CannotScrub as error:
         raise CannotStart(str(error)) from error
-    except DBAPIError as error:
-        raise CannotStart(f"the database cannot be used: {error.orig}") from error
     finally:
         database.close()
 
@@ -357,6 +314,7 @@ def audit_events(settings: Settings, wanted: EventFilter) -> list[dict[str, Any]
 
 
 def _existing_database(settings: Settings) -> Database:
+    check_database_is_there(settings)
     if not is_newest(settings.database_url):
         raise CannotStart(f"there is no database of this version at {settings.database_url}; see vacpack migrate")
     return Database(settings.database_url)

@@ -84,8 +84,9 @@ def write_ahead(connection: sqlite3.Connection, *, timeout_milliseconds: int = B
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            is_held = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not is_held or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:

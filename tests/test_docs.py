@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service import wiring
+from service import kept_secrets, wiring
 from service.cli import app
 from service.settings import PREFIX, Settings
 from service.web.metrics import HttpMetrics
@@ -127,7 +127,7 @@ def run_block(heading: str, number: int, **environment: str) -> str:
 def test_a_backup_of_a_running_service_is_restored_whole(settings: Settings, tmp_path: Path) -> None:
     backup, restored = str(tmp_path / "backup"), Settings(_env_file=None, data_dir=tmp_path / "restored")
     wiring.prepare(settings)
-    wiring.admin_token(settings)
+    kept_secrets.admin_token(settings)
     (settings.data_dir / "manage-secret").write_text("00\n")
     database = wiring.open_database(settings)
     job_id = stored_job(database, wiring.open_store(settings), b"the bytes")
@@ -149,7 +149,7 @@ def test_a_backup_of_a_running_service_is_restored_whole(settings: Settings, tmp
 
 def test_a_backup_tells_what_it_lacks(settings: Settings, tmp_path: Path) -> None:
     wiring.prepare(settings)
-    wiring.admin_token(settings)
+    kept_secrets.admin_token(settings)
     (settings.data_dir / "manage-secret").write_text("00\n")
     database, store = wiring.open_database(settings), wiring.open_store(settings)
     stored_job(database, store, b"the bytes")

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from service.errors import JOB_EXPIRED, JOB_NOT_FOUND, ServiceError
 from service.job_document import as_json, document, line, percent, retry_after_seconds, timestamp
 from service.language import words
+from service.target import authority
 from service.web import phrases
 from service.web.keys import JOB_ID_HEADER, MANAGE_COOKIE, MANAGE_COOKIE_EXTRA_SECONDS, MANAGE_KEY_HEADER
 from service.web.language import language_of
@@ -40,8 +41,10 @@ def snapshot_of(parts: Parts, job_id: str) -> Snapshot:
 
 def base_url(request: Request, parts: Parts) -> str:
     """Return the address people reach the service at: as set, or as this client wrote it."""
-    host = request.headers.get("host", "localhost")
-    return parts.settings.public_url.rstrip("/") or f"{request.url.scheme}://{host}"
+    if parts.settings.public_url:
+        return parts.settings.public_url
+    host = request.headers.get("host") or authority(*(request.scope.get("server") or ("localhost", 80)))
+    return f"{request.scope['scheme']}://{host}"
 
 
 def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
@@ -49,7 +52,7 @@ def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
     job_id = row["id"]
     manage_key = parts.keys.manage_key(job_id)
     headers = {
-        "Location": f"/jobs/{job_id}",
+        "Location": f"{parts.settings.path_prefix()}/jobs/{job_id}",
         JOB_ID_HEADER: job_id,
         MANAGE_KEY_HEADER: manage_key,
         "Cache-Control": "no-store",
@@ -63,20 +66,21 @@ def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
             return Response(f"{base_url(request, parts)}/jobs/{job_id}\n", 202, headers, TEXT)
         case Kind.HTML:
             page = job_page(request, parts, row, status=202, headers=headers, may_manage=True)
-            keep_manage_key(page, row, manage_key, is_secure=base_url(request, parts).startswith("https:"))
+            is_secure = base_url(request, parts).startswith("https:")
+            keep_manage_key(page, f"{parts.settings.path_prefix()}/jobs/{job_id}", row, manage_key, is_secure=is_secure)
             return page
     receipt = document(row, parts.settings.public_url) | {"manage_key": manage_key}
     return Response(as_json(receipt), 202, headers, JSON)
 
 
-def keep_manage_key(page: Response, row: dict[str, Any], manage_key: str, *, is_secure: bool) -> None:
+def keep_manage_key(page: Response, path: str, row: dict[str, Any], manage_key: str, *, is_secure: bool) -> None:
     """Let the browser that uploaded keep the key, for this job's page only: it stands in no link that is shared."""
     page.set_cookie(
         MANAGE_COOKIE,
         manage_key,
         # The files' time counts from the job's end, which may be days from now.
         max_age=row["ttl_milliseconds"] // 1000 + MANAGE_COOKIE_EXTRA_SECONDS,
-        path=f"/jobs/{row['id']}",
+        path=path,
         httponly=True,
         samesite="strict",
         secure=is_secure,
@@ -134,18 +138,19 @@ def job_page(
 ) -> Response:
     """Return the page of a job; where the address is not the job's own it moves on to that at once."""
     say = words(language_of(request))
-    here = f"/jobs/{row['id']}"
+    at = parts.settings.path_prefix()
+    here = f"{at}/jobs/{row['id']}"
     values = {
         "job": row,
         "here": here,
         "is_moved": request.method not in ("GET", "HEAD"),
-        "url": base_url(request, parts) + here,
+        "url": f"{base_url(request, parts)}/jobs/{row['id']}",
         "title": phrases.title(row, say),
         "state": phrases.state(row, say),
         "percent": int(percent(row)),
         "why": phrases.reason(row, say),
         "may_manage": may_manage,
-        "links": phrases.links(row, may_manage=may_manage, key=request.query_params.get("key")),
+        "links": phrases.links(row, at=at, may_manage=may_manage, key=request.query_params.get("key")),
         "sizes": phrases.sizes(row, say),
         "attempt": say("state.attempt", attempt=row["attempts"], max_attempts=row["max_attempts"]),
         "times": {f"{name}_at": timestamp(row[f"{name}_at"]) for name in ("created", "started", "finished", "expires")},

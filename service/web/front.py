@@ -17,7 +17,7 @@ from service.web.answers import TEXT, base_url
 from service.web.language import language_of
 from service.web.negotiation import Kind, kind_of
 from service.web.options import FORMATS, LEVELS
-from service.web.pages import render
+from service.web.pages import STATIC, render
 from service.web.parts import parts_of
 from service.web.routing import get_and_head
 
@@ -106,6 +106,23 @@ DOCS_HEADERS = {
     ),
 }
 DOCS_FOLDER = str(files("fastapi_swagger") / "resources")
+
+
+ICON = (STATIC / "icon.svg").read_bytes()
+ROBOTS = "User-agent: *\nDisallow: /\n"
+"""Whoever holds a job's address may download it: no list of addresses should."""
+
+
+@get_and_head(router, "/favicon.ico", include_in_schema=False)
+async def favicon(request: Request) -> Response:
+    """Return the icon to whoever asks for it where it used to be."""
+    return Response(ICON, 200, {"Cache-Control": "max-age=86400"}, "image/svg+xml")
+
+
+@get_and_head(router, "/robots.txt", include_in_schema=False)
+async def robots(request: Request) -> Response:
+    """Return that nothing here is for crawlers."""
+    return Response(ROBOTS, 200, media_type=TEXT)
 
 
 @get_and_head(router, "/docs", include_in_schema=False)

@@ -22,6 +22,7 @@ from service.errors import (
     ServiceError,
 )
 from service.web.part_encodings import DECODERS, IDENTITIES
+from service.web.urlencoded import advice
 
 
 class Place(StrEnum):
@@ -71,12 +72,7 @@ def check_type(said: Said) -> None:
             detail = "A part of the form holds parts itself (RFC 7578, 4.3); send each file as a part of its own."
             raise said.refusal(MULTIPART_TYPE, detail)
     elif media_type == "application/x-www-form-urlencoded":
-        detail = (
-            "curl -d and --data-binary send files as a web form, and -d drops bytes of them. "
-            "Use: curl -T FILE URL, or curl -F file=@FILE URL/uploads, "
-            "or add -H 'Content-Type: application/octet-stream' to --data-binary."
-        )
-        raise said.refusal(URLENCODED, detail)
+        raise said.refusal(URLENCODED, advice(said.headers.get("user-agent", "")))
     elif said.place is Place.RAW and media_type.startswith("multipart/"):
         detail = (
             "Forms are taken by POST to /uploads as multipart/form-data. A file that is itself of a multipart type"

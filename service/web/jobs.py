@@ -23,6 +23,7 @@ from service.web.parts import Parts, parts_of
 from service.web.preconditions import is_named, is_not_modified
 from service.web.routing import get_and_head
 from service.web.status_board import Snapshot
+from service.web.stored_files import check_sources
 from storage.audit_table import Action
 from storage.file_store import is_job_id
 from storage.job_views import JobFilter, list_jobs
@@ -167,6 +168,7 @@ async def retry_job(
 ) -> Response:
     """Queue a failed or cancelled job again."""
     parts = managed(request, job_id, audit, is_live=True)
+    await check_sources(parts, job_id)
     change = partial(commands.retry, job_id=job_id, max_attempts=parts.settings.max_attempts, by=audit.requester)
     await parts.writer.run(change)
     audit.written()

@@ -24,11 +24,11 @@ def language_of(request: Request) -> str:
     return next(_matching(listed(request, "accept-language") or ""), DEFAULT)
 
 
-def keep_choice(request: Request, response: Response) -> None:
+def keep_choice(request: Request, response: Response, *, path: str = "/") -> None:
     """Let the browser remember what the switch was set to."""
     asked = request.query_params.get(QUERY)
     if asked is not None and asked in LANGUAGES:
-        response.set_cookie(COOKIE, asked, max_age=COOKIE_SECONDS, samesite="lax", httponly=True)
+        response.set_cookie(COOKIE, asked, max_age=COOKIE_SECONDS, path=path, samesite="lax", httponly=True)
 
 
 def _matching(header: str) -> Iterator[str]:

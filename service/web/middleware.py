@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, ErrorKind, ServiceError
+from service.web.addresses import is_same_site, settle
 from service.web.metrics import HttpMetrics
 from service.web.problems import LingeringResponse, problem
 from service.web.streams import DamagedWhile
@@ -55,7 +56,8 @@ class RequestScope:
         """``public_url`` is the address people know, where a proxy may give requests another ``Host``."""
         self._app = app
         self._metrics = metrics
-        self._public_host = urlsplit(public_url).netloc.lower().encode()
+        self._public_url = public_url
+        self._path_prefix = urlsplit(public_url).path.rstrip("/")
         self._prefix = token_hex(4).encode()
         self._numbers = count(1)
 
@@ -64,6 +66,7 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = settle(scope, self._path_prefix)
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         identifier = given if _ID.fullmatch(given) else b"%s-%x" % (self._prefix, next(self._numbers))
@@ -80,7 +83,7 @@ class RequestScope:
                 answer.is_whole = not message.get("more_body", False)
 
         try:
-            if scope["method"] in _CHANGING and is_cross_site(headers, self._public_host):
+            if scope["method"] in _CHANGING and is_cross_site(headers, self._public_url):
                 await _refuse(scope, receive, send_on)
             else:
                 await self._app(scope, receive, send_on)
@@ -103,7 +106,7 @@ class RequestScope:
 _METHODS = _CHANGING | {"GET", "HEAD", "OPTIONS"}
 
 
-def is_cross_site(headers: dict[bytes, bytes], public_host: bytes = b"") -> bool:
+def is_cross_site(headers: dict[bytes, bytes], public_url: str = "") -> bool:
     """Return whether a page of another site sent this, as far as its browser tells.
 
     Browsers send Sec-Fetch-Site on HTTPS and loopback; on a plain-HTTP network only Origin. curl sends neither.
@@ -114,15 +117,8 @@ def is_cross_site(headers: dict[bytes, bytes], public_host: bytes = b"") -> bool
     origin = headers.get(b"origin")
     if origin is None:
         return False
-    host = _host_of(origin)
-    return not host or host not in (headers.get(b"host", b"").lower(), public_host)
-
-
-def _host_of(origin: bytes) -> bytes | None:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None
+    host = headers.get(b"host", b"")
+    return not is_same_site(origin.decode("latin-1"), host.decode("latin-1"), public_url)
 
 
 def _broken_off(scope: Scope, error: BaseException) -> tuple[ErrorKind, str]:

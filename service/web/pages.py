@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from service.language import LANGUAGES, words
 from service.web import language
+from service.web.parts import parts_of
 from service.web.preconditions import is_not_modified
 from service.web.ranges import requested_range
 
@@ -68,15 +69,17 @@ def render(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return a page in the language of its reader."""
+    at = parts_of(request).settings.path_prefix()
     shown = {
+        "at": at,
         "say": words(language.language_of(request)),
         "languages": LANGUAGES,
         # Where the switch leads: here, unless this answers a form, which cannot be asked for again.
-        "switch": "" if request.method in ("GET", "HEAD") else "/",
+        "switch": "" if request.method in ("GET", "HEAD") else f"{at}/",
     }
     content = _environment.get_template(template).render(shown | dict(values))
     all_headers = {**PAGE_HEADERS, **(headers or {})}
     all_headers["Vary"] = ", ".join(filter(None, (all_headers.get("Vary"), language.VARY)))
     page = Response(content, status, all_headers, "text/html; charset=utf-8")
-    language.keep_choice(request, page)
+    language.keep_choice(request, page, path=f"{at}/")
     return page

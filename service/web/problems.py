@@ -35,7 +35,8 @@ from service.errors import (
 )
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
-from service.web.routing import other_methods
+from service.web.parts import parts_of
+from service.web.routing import is_nothing, other_methods
 from storage.errors import (
     FileMissing,
     JobNotFound,
@@ -132,6 +133,8 @@ def install(app: FastAPI) -> None:
     """Make every error of the application a problem."""
 
     async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and (error.status_code == 404 or is_nothing(request)):
+            return problem(request, _nothing_here(request))
         return problem(request, translated(error))
 
     for kind in HANDLED:
@@ -182,9 +185,14 @@ def _from_storage(error: Exception) -> ServiceError:
             return ServiceError(STORAGE_FAILED, "The file could not be stored or read; nothing was kept.")
 
 
+def _nothing_here(request: Request) -> ServiceError:
+    at = parts_of(request).settings.path_prefix()
+    detail = f"GET {at}/ tells how to send a file, {at}/docs all there is; a job is at {at}/jobs/ and its id."
+    return ServiceError(NOT_FOUND, detail)
+
+
 def _from_http(error: HTTPException) -> ServiceError:
     kinds: Mapping[int, tuple[ErrorKind, str]] = {
-        404: (NOT_FOUND, "GET / tells what there is."),
         405: (METHOD_NOT_ALLOWED, "GET / tells what can be done here."),
     }
     kind, detail = kinds.get(error.status_code, (BAD_REQUEST, str(error.detail)))

@@ -82,6 +82,13 @@ class Download:
         return proven if self.convert is None else self.convert(proven)
 
 
+# Clients that read no Content-Disposition, as wget, save under the last segment of the address: it may be any name.
+@get_and_head(
+    router,
+    "/jobs/{job_id}/result/{any_name:path}",
+    dependencies=[Depends(audited(Action.RESULT_DOWNLOADED))],
+    include_in_schema=False,
+)
 @get_and_head(
     router,
     "/jobs/{job_id}/result",
@@ -161,6 +168,12 @@ def _single_stream(name: str) -> Format | None:
     return result_format if result_format in CODECS else None
 
 
+@get_and_head(
+    router,
+    "/jobs/{job_id}/original/{any_name:path}",
+    dependencies=[Depends(audited(Action.ORIGINAL_DOWNLOADED))],
+    include_in_schema=False,
+)
 @get_and_head(
     router,
     "/jobs/{job_id}/original",

@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.routing import Match, Route
 
-ROUTED = frozenset(
-    {"jobs", "audit", "docs", "limits", "livez", "readyz", "metrics", "openapi.json", "static", "favicon.ico"}
-)
+from service.settings import OWN_SEGMENTS
+
+ROUTED = OWN_SEGMENTS - {"uploads"}
 """First segments of a path that are not file names."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -30,9 +30,22 @@ def get_and_head(router: APIRouter, path: str, **words: Any) -> Callable[[Handle
 def other_methods(request: Request) -> list[str]:
     """Return every other method this address takes (RFC 9110, 10.2.1); the framework tells those of one route only."""
     methods: set[str] = set()
+    # A mount that has been entered has left its own path there.
+    scope = {**request.scope, "root_path": ""}
     for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    if request.url.path.lstrip("/").partition("/")[0] in ROUTED:
+        if route.matches(scope)[0] is not Match.NONE:
+            methods |= (route.methods or set()) if isinstance(route, Route) else {"GET", "HEAD"}
+    if request.scope["path"].lstrip("/").partition("/")[0] in ROUTED:
         methods.discard("PUT")
     return sorted(methods - {request.method})
+
+
+def is_nothing(request: Request) -> bool:
+    """Return whether there is nothing at this address: at most a file could be sent under its name, by PUT.
+
+    Who reads ``/uplaods`` or posts to it has mistyped it, and 405 would send them looking for the method.
+    """
+    return request.method in _USUAL and set(other_methods(request)) <= {"PUT"}
+
+
+_USUAL = frozenset({"GET", "HEAD", "POST", "DELETE", "PATCH"})

@@ -13,7 +13,7 @@ from typing import BinaryIO, NoReturn
 from sqlalchemy.exc import DBAPIError
 
 from service.codec_terms import CodecError
-from service.errors import ORIGINAL_DAMAGED, RESULT_DAMAGED, ServiceError
+from service.errors import ORIGINAL_DAMAGED, RESULT_DAMAGED, SOURCE_MISSING, ServiceError
 from service.job_document import Row, is_damaged
 from service.web import answers
 from service.web.parts import Parts
@@ -21,6 +21,8 @@ from service.web.streams import DamagedWhile, Proof, chunks_of
 from storage.errors import FileMissing
 from storage.file_store import FileStore, Key
 from storage.file_system import storage_errors
+from storage.job_views import job_sources
+from storage.lifecycle import JobStatus
 from storage.result_damage import note_damaged
 
 _log = logging.getLogger("vacpack.downloads")
@@ -48,6 +50,28 @@ def damaged_result() -> ServiceError:
 def damaged_original() -> ServiceError:
     """Return the refusal of a source that no result has replaced yet."""
     return ServiceError(ORIGINAL_DAMAGED, "What is stored is not what arrived. Send the file again.")
+
+
+async def check_sources(parts: Parts, job_id: str) -> None:
+    """Find out whether a job that is to be run again has its sources; one that is in another status is let pass.
+
+    Raises:
+        ServiceError: source_missing.
+    """
+    if answers.snapshot_of(parts, job_id).row["status"] not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return
+    keys = [source["key"] for source in await parts.read(partial(job_sources, job_id=job_id))]
+    if not await parts.sink.call(_are_there, parts.store, keys):
+        raise ServiceError(SOURCE_MISSING, "It could only fail again. Send the file again.")
+
+
+def _are_there(store: FileStore, keys: list[Key]) -> bool:
+    try:
+        for key in keys:
+            store.size_bytes(key)
+    except FileMissing:
+        return False
+    return True
 
 
 async def opened(parts: Parts, job_id: str, key: Key, size_bytes: int) -> BinaryIO:

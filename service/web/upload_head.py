@@ -138,5 +138,5 @@ def idempotent(request: Request, key: str) -> IdempotentRequest:
     media_type = media_type_of(request.headers)
     names = ("content-length", "content-disposition", *FIELDS)
     query = sorted(item for item in request.query_params.multi_items() if item[0] != "idempotency_key")
-    said = [request.url.path, query, media_type, *(request.headers.get(name) for name in names)]
+    said = [request.scope["path"], query, media_type, *(request.headers.get(name) for name in names)]
     return IdempotentRequest(digest_of(key)).with_part(json.dumps(said))

@@ -20,6 +20,7 @@ from service import logs
 from service.allocator import keep_freed_memory
 from service.archive import ARCHIVES
 from service.codec import CODECS, Codec, Format
+from service.terminal import prepare_streams
 from service.work.attempt import Attempt
 from service.work.database_retry import end_of_writing
 from service.work.life_lock import LifeLocks
@@ -45,6 +46,7 @@ LAST_DELIVERIES_SECONDS = 1.0
 
 def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
     """Run the process to its end; ``codecs`` is for tests, which make some that misbehave."""
+    prepare_streams()
     # Blocked before any thread starts, so that SIGTERM waits for sigwait. Ctrl-C is for the parent to deal with.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     signal.signal(signal.SIGINT, signal.SIG_IGN)

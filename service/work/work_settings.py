@@ -6,10 +6,11 @@ Not the whole ``Settings``: the child has no business with the admin token, and 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -86,7 +87,7 @@ class WorkSettings:
 def work_settings(settings: Settings) -> WorkSettings:
     """Return the part of the settings that the background half needs."""
     return WorkSettings(
-        files_dir=unquote(urlsplit(settings.files_url).path),
+        files_dir=os.fsdecode(unquote_to_bytes(urlsplit(settings.files_url).path)),
         locks_dir=str(Path(settings.data_dir) / "locks"),
         lease_milliseconds=round(settings.lease_seconds * _MILLISECONDS),
         grave_milliseconds=settings.grave_seconds * _MILLISECONDS,

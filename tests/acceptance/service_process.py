@@ -71,8 +71,8 @@ class ServiceProcess:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
-        host, port = self.url.removeprefix("http://").split(":")
-        return host, int(port)
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host.strip("[]"), int(port)
 
     def _served_at(self) -> str | None:
         assert self.process.poll() is None, f"it ended at its start:\n{self.log()}"

@@ -82,6 +82,22 @@ def test_a_broken_download_goes_on_where_it_ended(kept: dict[str, Kept], tmp_pat
     assert (tmp_path / "part").read_bytes() == whole
 
 
+@pytest.mark.parametrize("name", [*CODEC_NAMES, "as it came"])
+def test_curl_is_told_where_an_original_cannot_go_on(kept: dict[str, Kept], tmp_path: Path, name: str) -> None:
+    begun = kept[name].data[:1000]
+    (tmp_path / "part").write_bytes(begun)
+
+    done = curl("-C", "-", "-o", "part", f"{kept[name].url}/original", folder=tmp_path)
+
+    if name == "as it came":
+        assert (done.code, done.status) == (0, 206)
+        assert (tmp_path / "part").read_bytes() == kept[name].data
+    else:
+        assert (done.code, done.status, done.header("accept-ranges")) == (33, 200, "none")
+        assert "resume" in done.complaint
+        assert (tmp_path / "part").read_bytes() == begun, "nothing was spoilt"
+
+
 @pytest.mark.parametrize(
     ("wanted", "status", "part"),
     [

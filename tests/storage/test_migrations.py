@@ -18,7 +18,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
-from sqlalchemy.exc import DatabaseError
 
 from migrations import configuration, migrate, newest
 from storage.database import Database, sqlite_url
@@ -250,5 +249,5 @@ def test_a_file_that_is_no_database_is_not_taken_for_one(tmp_path: Path) -> None
     path = tmp_path / "vacpack.db"
     path.write_bytes(b"not a database, but long enough to be looked at " * 100)
 
-    with pytest.raises(DatabaseError):
+    with pytest.raises(sqlite3.DatabaseError):
         migrate(sqlite_url(path))

@@ -7,6 +7,7 @@ from service.web.documented.terms import (
     IF_MATCH,
     JOB_ID,
     NOT_MODIFIED,
+    RESULTS,
     Answers,
     Words,
     header,
@@ -20,14 +21,16 @@ _HEADERS = {
     "Repr-Digest": header("SHA-256 of the whole body, where it is known beforehand (RFC 9530)."),
     "Accept-Ranges": header("Whether parts can be asked for."),
 }
-_FILE: Answers = {
-    200: {"description": "The bytes, as an attachment.", "content": BYTES, "headers": _HEADERS},
-    206: {
-        "description": "A part of them.",
-        "content": BYTES,
-        "headers": _HEADERS | {"Content-Range": header("Which part, and of how many bytes.")},
-    },
-}
+
+
+def _file(content: Words) -> Answers:
+    part = _HEADERS | {"Content-Range": header("Which part, and of how many bytes.")}
+    return {
+        200: {"description": "The bytes, as an attachment.", "content": content, "headers": _HEADERS},
+        206: {"description": "A part of them.", "content": content, "headers": part},
+    }
+
+
 _ASKING = [
     parameter("Range", "header", "One range of bytes (RFC 9110, 14); anything else is ignored.", example="bytes=0-99"),
     parameter("If-Range", "header", "The ETag that the range is of; another, or a date, gives the whole."),
@@ -52,13 +55,15 @@ _GZIP = parameter(
 GET_RESULT: Words = {
     "operation_id": "get_result",
     "summary": "The result, as stored or as gzip",
-    "responses": _FILE | NOT_MODIFIED | problems(*_ERRORS, "not_ready", "no_result", "not_transcodable", "bad_option"),
+    "responses": _file(RESULTS)
+    | NOT_MODIFIED
+    | problems(*_ERRORS, "not_ready", "no_result", "not_transcodable", "bad_option"),
     "openapi_extra": {"parameters": [JOB_ID, _GZIP, *_ASKING]},
 }
 GET_ORIGINAL: Words = {
     "operation_id": "get_original",
     "summary": "The bytes that came in, by Content-Encoding where the client can undo it",
-    "responses": _FILE | NOT_MODIFIED | problems(*_ERRORS, "original_damaged", "no_original"),
+    "responses": _file(BYTES) | NOT_MODIFIED | problems(*_ERRORS, "original_damaged", "no_original"),
     "openapi_extra": {
         "parameters": [
             JOB_ID,

@@ -99,7 +99,8 @@ RETRY: Words = {
     "operation_id": "retry_job",
     "summary": "Run a failed or cancelled job again",
     "status_code": 202,
-    "responses": {202: _job_answer("It is queued.")} | problems(*_MANAGE, "not_retryable"),
+    "responses": {202: _job_answer("It is queued.")}
+    | problems(*_MANAGE, "not_retryable", "source_missing", "storage_failed"),
     "openapi_extra": {"parameters": [JOB_ID, _STATUS_MATCH]},
 }
 DELETE: Words = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from service.archive import ARCHIVES
+from service.codec import CODECS
 from service.errors import ERRORS
 
 Words = dict[str, Any]
@@ -11,7 +13,12 @@ Answers = dict[int | str, Words]
 
 TEXT: Words = {"text/plain": {"schema": {"type": "string"}}}
 PAGE: Words = {"text/html": {"schema": {"type": "string"}}}
-BYTES: Words = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+_BINARY: Words = {"schema": {"type": "string", "format": "binary"}}
+BYTES: Words = {"application/octet-stream": _BINARY}
+"""Named, not ``*/*``: clients made from the description take that for text."""
+RESULTS: Words = BYTES | dict.fromkeys(
+    (*(codec.media_type for codec in CODECS.values()), *(archive.media_type for archive in ARCHIVES.values())), _BINARY
+)
 NOT_MODIFIED: Answers = {304: {"description": "It is still what `If-None-Match` names."}}
 
 _ANYWHERE = ("bad_request", "internal_error", "database_busy", "shutting_down")

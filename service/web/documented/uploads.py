@@ -7,6 +7,17 @@ from service.web.documented.terms import PAGE, TEXT, Words, header, link, parame
 from service.web.keys import JOB_ID_HEADER, MANAGE_KEY_HEADER
 from service.web.options import FORMATS, LEVELS
 from service.web.schemas import AcceptedJob
+from service.web.upload_head import MAX_KEY_LENGTH
+
+_KEY: Words = {
+    "type": "string",
+    "maxLength": 2 + 2 * MAX_KEY_LENGTH,
+    "pattern": (
+        rf"^([!#-~][ -~]{{0,{MAX_KEY_LENGTH - 1}}}"
+        rf'|"([ !#-\[\]-~]|\\["\\]){{1,{MAX_KEY_LENGTH}}}")?$'
+    ),
+}
+"""As it stands, or as a quoted string with its escapes (RFC 9651, 3.3.3); empty is none."""
 
 _OPTIONS = [
     parameter(
@@ -24,8 +35,9 @@ _OPTIONS = [
     parameter(
         "expires",
         "query",
-        "How long the files are kept once the job has ended: `30m`, `12h`, `7d`; up to `max_ttl_seconds` of `/limits`.",
-        {"type": "string", "pattern": "^[1-9][0-9]{0,8} ?[smhdw]?$"},
+        "How long the files are kept once the job has ended: `90` (seconds), `30m`, `12h`, `7d`; at most"
+        " `max_ttl_seconds` of `/limits`.",
+        {"type": "string", "pattern": r"^\s*[0-9]{1,9} ?[smhdwSMHDW]?\s*$"},
     ),
     parameter(
         "notify_email",
@@ -50,8 +62,8 @@ _HEADERS = [
         "Idempotency-Key",
         "header",
         "The same key and request make one job only, for `idempotency_seconds` of `/limits`; a repeat takes over from"
-        " a request that is still arriving. In double quotes or without.",
-        {"type": "string", "maxLength": 257},
+        f" a request that is still arriving. At most {MAX_KEY_LENGTH} printable characters, in double quotes or not.",
+        _KEY,
     ),
     parameter(
         "Repr-Digest",
@@ -121,7 +133,7 @@ def _form() -> Words:
         "minItems": 1,
         "description": "One file, or several for one archive. Any part with a file name is a file.",
     }
-    key = {"type": "string", "maxLength": 257, "description": "As the header `Idempotency-Key`."}
+    key = _KEY | {"description": "As the header `Idempotency-Key`."}
     return {
         "schema": {
             "type": "object",

@@ -1,2 +1,3 @@
 // The API's page: Swagger UI over this service's own description.
-SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, tryItOutEnabled: false });
+const url = new URL("../openapi.json", document.currentScript.src).href;
+SwaggerUIBundle({ url, dom_id: "#docs", deepLinking: true, tryItOutEnabled: false });

@@ -1,6 +1,7 @@
 // All jobs of a page through one held request: a browser has six connections a host, so a request for each would hold
 // back everything else. Never asks again sooner than Retry-After says.
 
+import { at } from "./address.js";
 import { millisecondsLeft } from "./phrases.js";
 
 const HELD_SECONDS = 25;
@@ -55,7 +56,7 @@ export class Follower {
     this.held = wait ? asking : null;
     // A connection that has died without a word must not be waited for.
     const timer = setTimeout(() => asking.abort(DEAD), 1000 * DEAD_SECONDS);
-    const asked = fetch(`/jobs?ids=${ids.join()}${wait}`, { headers, cache: "no-store", signal: asking.signal });
+    const asked = fetch(`${at}/jobs?ids=${ids.join()}${wait}`, { headers, cache: "no-store", signal: asking.signal });
     const response = await asked.catch(() => null);
     clearTimeout(timer);
     this.held = null;

@@ -1,11 +1,13 @@
 // One job's changes as they happen, by server-sent events; by held requests where these do not get through.
 
+import { at } from "./address.js";
+
 const PATIENCE_MILLISECONDS = 5000;
 
 // ended() is told when there is nothing more to listen to: the job may have been run again by then.
 export function listen(job, { changed, ended, fallBack }) {
   if (!job.links.events || !globalThis.EventSource) return fallBack();
-  const source = new EventSource(`/jobs/${job.id}/events`);
+  const source = new EventSource(`${at}/jobs/${job.id}/events`);
   const giveUp = () => {
     source.close();
     fallBack();

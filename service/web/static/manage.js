@@ -1,5 +1,6 @@
 // What the buttons of a job do: cancel, retry, delete with the manage key; copy.
 
+import { at } from "./address.js";
 import { alarm, whisper } from "./announce.js";
 import { refusal } from "./phrases.js";
 import { say } from "./words.js";
@@ -12,7 +13,7 @@ export async function change(item, name) {
   const headers = { Accept: "application/json", ...(item.key ? { Authorization: `Bearer ${item.key}` } : {}) };
   item.trouble = null;
   try {
-    const response = await fetch(`/jobs/${item.job.id}${path}`, { method, headers });
+    const response = await fetch(`${at}/jobs/${item.job.id}${path}`, { method, headers });
     if (response.status === 204 || (response.status === 404 && name === "delete")) return null;
     const answer = await response.json();
     if (response.ok) return answer;

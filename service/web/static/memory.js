@@ -1,6 +1,9 @@
 // What this browser uploaded, with the keys to manage it: kept by the browser only, and in no link.
 
-const NAME = "vacpack.jobs";
+import { at } from "./address.js";
+
+// Of one service: others may be on the same host, under other paths.
+const NAME = `vacpack.jobs${at}`;
 const MOST = 2000;
 
 export function remembered() {

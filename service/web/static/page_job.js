@@ -1,5 +1,6 @@
 // The page of one job: its row and its facts follow the job; who holds the key is offered what it allows.
 
+import { at } from "./address.js";
 import { Announcer } from "./announce.js";
 import { Follower } from "./follow.js";
 import { listen } from "./listen.js";
@@ -64,7 +65,7 @@ async function showJob(element) {
       return watch();
     }
     remember([], [id]);
-    return location.assign("/");
+    return location.assign(`${at}/`);
   }
   element.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-act]");
@@ -84,7 +85,7 @@ async function showJob(element) {
 // However long the server is away.
 async function firstStatus(id) {
   for (let seconds = 1; ; seconds = Math.min(2 * seconds, 30)) {
-    const asked = fetch(`/jobs/${id}`, { headers: { Accept: "application/json" }, cache: "no-store" });
+    const asked = fetch(`${at}/jobs/${id}`, { headers: { Accept: "application/json" }, cache: "no-store" });
     const response = await asked.catch(() => null);
     showTrouble(!response?.ok);
     if (response?.ok) return response.json();

@@ -1,5 +1,6 @@
 // One item as a row. Only what differs is written, so that focus stays and screen readers are left in peace.
 
+import { at } from "./address.js";
 import { hasEnded, percent, state, status, why } from "./phrases.js";
 import { say } from "./words.js";
 
@@ -35,7 +36,7 @@ export class Row {
     set(this.parts.note, "hidden", !item.job || hasEnded(item));
     if (item.job) {
       element.dataset.job = item.job.id;
-      this.parts.name.querySelector("a").href = `/jobs/${item.job.id}`;
+      this.parts.name.querySelector("a").href = `${at}/jobs/${item.job.id}`;
     }
     this.#showActs();
   }
@@ -60,7 +61,7 @@ export class Row {
   #showActs() {
     const { item } = this;
     const { job } = item;
-    const base = job ? `/jobs/${job.id}` : "";
+    const base = job ? `${at}/jobs/${job.id}` : "";
     // What the server no longer has is still in what it said last.
     const isThere = Boolean(job) && !item.failure && !item.isExpired;
     const links = isThere ? job.links : {};

@@ -1,6 +1,7 @@
 // One upload, until its 202: bytes sent with a smoothed rate, tried again by itself when the network or the server is away.
 // Every try carries the same Idempotency-Key, so that a job is made once, however often its answer is lost.
 
+import { at } from "./address.js";
 import { refusal } from "./phrases.js";
 import { say } from "./words.js";
 
@@ -78,7 +79,7 @@ export class Transfer {
     const { options, files } = this.item;
     const asked = Object.entries(options).filter(([, value]) => value);
     if (!this.item.isArchive) asked.push(["filename", files[0].path]);
-    return `/uploads?${new URLSearchParams(asked)}`;
+    return `${at}/uploads?${new URLSearchParams(asked)}`;
   }
 
   #body(request) {

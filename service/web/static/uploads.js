@@ -1,5 +1,6 @@
 // The list of the upload page: what waits, moves, is worked on and has ended, and the three that may move at once.
 
+import { at } from "./address.js";
 import { alarm, Announcer } from "./announce.js";
 import { Follower } from "./follow.js";
 import { change, copy, curlOf, linkOf } from "./manage.js";
@@ -61,7 +62,7 @@ export class Uploads {
     const found = new Map();
     for (let at = 0; at < items.length; at += 200) {
       const ids = items.slice(at, at + 200).map(({ id }) => id);
-      const asked = fetch(`/jobs?ids=${ids.join()}`, { headers: { Accept: "application/json" }, cache: "no-store" });
+      const asked = fetch(`${at}/jobs?ids=${ids.join()}`, { headers: { Accept: "application/json" }, cache: "no-store" });
       const response = await asked.catch(() => null);
       if (!response?.ok) return this.#restoreLater();
       const { jobs, missing } = await response.json();

@@ -203,14 +203,59 @@ def test_metrics_tell_attempts_their_time_and_bytes_by_format_and_failures_by_co
 # Errors.
 
 
-@pytest.mark.parametrize("url", ["/nothing/there", "/jobs/x/y/z", "/static/none.css", "/favicon.ico/x"])
+@pytest.mark.parametrize("url", ["/nothing/there", "/jobs/x/y/z", "/static/none.css", "/favicon.ico/x", "/some.txt"])
 def test_an_address_that_is_none_is_a_problem(app: InProcess, url: str) -> None:
     answer = app.client.get(url)
 
     assert answer.status_code == 404
     document = Problem.model_validate(answer.json())
     assert document.code == "not_found"
+    assert "GET / tells" in document.detail
+    assert "/docs" in document.detail
     assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("url", ["/uplaods", "/some.txt", "/uploads/some.txt", "/nothing/there", "/static"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "PATCH"])
+def test_a_mistyped_address_is_not_there_for_any_method(app: InProcess, method: str, url: str) -> None:
+    answer = app.client.request(method, url)
+
+    assert answer.status_code == 404
+    assert "allow" not in answer.headers
+    if method != "HEAD":
+        assert answer.json()["code"] == "not_found"
+
+
+def test_a_mistyped_address_shows_a_person_the_way_on(app: InProcess) -> None:
+    page, line = (app.client.get("/uplaods", headers=headers) for headers in (PAGE, TEXT))
+
+    assert 'href="/"' in page.text
+    assert 'href="/docs"' in page.text
+    assert line.text.startswith("404 not_found: GET / tells how to send a file, /docs all there is")
+    assert line.text.count("\n") == 1
+
+
+def test_what_browsers_and_crawlers_ask_for_is_there(app: InProcess) -> None:
+    icon, robots = app.client.get("/favicon.ico"), app.client.get("/robots.txt")
+
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
+    assert icon.content == app.client.get("/static/icon.svg").content
+    assert (robots.status_code, robots.text) == (200, "User-agent: *\nDisallow: /\n")
+    assert app.client.put("/robots.txt", content=b"a file of that name").status_code == 202
+
+
+def test_a_last_slash_means_nothing_where_it_can_mean_nothing(app: InProcess) -> None:
+    job = app.done()
+    url = f"/jobs/{job['id']}"
+
+    assert app.client.get(f"{url}/").json() == app.client.get(url).json()
+    assert app.client.get(f"{url}/result/").content == app.client.get(f"{url}/result").content
+    assert app.client.get("/limits/").json() == app.client.get("/limits").json()
+    assert app.client.get("/docs//", headers=PAGE).text == app.client.get("/docs", headers=PAGE).text
+    assert app.client.post("/uploads/", files={"file": b"x"}).status_code == 202
+    assert app.client.put("/uploads/", content=b"x").json()["name"] == "upload"
+    app.refusal("GET", "/jobs/", 401, "admin_only")
+    app.refusal("GET", "/uplaods/", 404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +264,10 @@ def test_an_address_that_is_none_is_a_problem(app: InProcess, url: str) -> None:
         ("POST", "/", "GET, HEAD, PUT"),
         ("PATCH", "/jobs/" + "a" * 26, "DELETE, GET, HEAD"),
         ("GET", "/uploads", "POST, PUT"),
-        ("GET", "/some.txt", "PUT"),
+        ("OPTIONS", "/some.txt", "PUT"),
+        ("POST", "/static/icon.svg", "GET, HEAD"),
+        ("POST", "/robots.txt", "GET, HEAD, PUT"),
+        ("DELETE", "/jobs/", "GET, HEAD"),
         ("PUT", "/jobs", "GET, HEAD"),
         ("PUT", "/static", ""),
         ("DELETE", "/jobs/" + "a" * 26 + "/result", "GET, HEAD"),

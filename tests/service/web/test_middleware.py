@@ -190,5 +190,5 @@ def test_the_address_people_know_is_this_site_behind_a_proxy_that_gives_another_
 ) -> None:
     headers = {b"host": b"127.0.0.1:8000", b"origin": origin.encode()}
 
-    assert is_cross_site(headers, b"nas.lan") is is_refused
+    assert is_cross_site(headers, "http://nas.lan") is is_refused
     assert is_cross_site({b"host": b"127.0.0.1:8000", b"origin": b"http://nas.lan"})

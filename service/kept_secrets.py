@@ -1,0 +1,67 @@
+"""Secrets that are made at the first start and kept in the data folder, readable by their owner only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from service.cannot_start import CannotStart
+from service.settings import Settings
+
+MAX_SECRET_BYTES = 64
+"""BLAKE2b takes no longer key."""
+
+
+def admin_token(settings: Settings) -> str:
+    """Return the admin token: as set, or made once and kept.
+
+    Raises:
+        CannotStart: what is kept is nothing that a request could bring.
+    """
+    if given := settings.admin_token.get_secret_value():
+        return given
+    path = settings.data_dir / "admin-token"
+    token = _kept(path)
+    if any(not "!" <= letter <= "~" for letter in token):
+        raise CannotStart(
+            f"{path} holds no token: one word of printable ASCII is wanted. Remove it, and a new one is made"
+        )
+    return token
+
+
+def manage_secret(settings: Settings) -> bytes:
+    """Return what manage keys are derived from.
+
+    Raises:
+        CannotStart: what is kept was not made here.
+    """
+    path = settings.data_dir / "manage-secret"
+    try:
+        secret = bytes.fromhex(_kept(path))
+    except ValueError:
+        secret = b""
+    if not 0 < len(secret) <= MAX_SECRET_BYTES:
+        raise CannotStart(
+            f"{path} is not what was made here, hexadecimal digits. Bring it back from a backup, or remove it: keys"
+            " that were given out stay valid, and a new one is made"
+        )
+    return secret
+
+
+def _kept(path: Path) -> str:
+    """Return what is in the file, made if there is nothing in it: by then nothing was derived from it."""
+    try:
+        if text := path.read_text("ascii", "replace").strip():
+            return text
+    except FileNotFoundError:
+        pass
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(24) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    return _kept(path)
