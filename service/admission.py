@@ -31,8 +31,17 @@ class Limits:
 class Admission:
     """Lets uploads in, and keeps count of what they may still need."""
 
-    def __init__(self, limits: Limits, *, free_bytes: Callable[[], int], backlog: Callable[[], Backlog]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        free_bytes: Callable[[], int],
+        backlog: Callable[[], Backlog],
+        make_room: Callable[[int], int] = lambda _: 0,
+    ) -> None:
+        """``make_room`` begins to free so many bytes before an upload is refused, and returns how many come free."""
         self._limits = limits
+        self._make_room = make_room
         self._free_bytes = free_bytes
         self._read_backlog = backlog
         self._backlog = Backlog(0, 0, 0, 0.0)
@@ -76,6 +85,10 @@ class Admission:
         self._refresh()
         spoken_for = self._reserved_bytes + self._backlog.source_bytes + self._limits.min_free_bytes
         free_bytes = self._free - self._landed_bytes - spoken_for
+        if size_bytes > free_bytes:
+            freed_bytes = self._make_room(size_bytes - free_bytes)
+            self._free += freed_bytes
+            free_bytes += freed_bytes
         if size_bytes > free_bytes:
             detail = "There is not enough room for this upload and its result; try again later, or with less."
             raise ServiceError(STORAGE_FULL, detail, needed_bytes=size_bytes, available_bytes=max(0, free_bytes))

@@ -138,7 +138,7 @@ def migrate(
 ) -> None:
     """Bring the database to the newest schema. `serve` and `work` do it by themselves."""
     settings = _settings(data_dir=data_dir)
-    from service.wiring import prepare
+    from service.holdings import prepare
 
     with _told_plainly(settings):
         prepare(settings, revision)

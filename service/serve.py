@@ -19,6 +19,7 @@ import uvicorn
 from service import logs, wiring
 from service.allocator import keep_freed_memory
 from service.app import create_app
+from service.holdings import prepare, served_alone
 from service.http_protocol import limited_protocol
 from service.listening import bind, listen, url_of
 from service.open_files import raise_open_file_limit
@@ -78,10 +79,10 @@ def serve(settings: Settings) -> None:
     logs.configure(log_format=settings.log_format, level=settings.log_level, context=_context)
     keep_freed_memory()
     raise_open_file_limit()
-    with wiring.served_alone(settings), ExitStack() as bound:
+    with served_alone(settings) as data_folder, ExitStack() as bound:
         sockets = [bound.enter_context(each) for each in bind(settings.host, settings.port)]
-        wiring.prepare(settings)
-        service = wiring.Service(settings)
+        prepare(settings)
+        service = wiring.Service(settings, data_folder)
         service.sweep_at_start()
         app = create_app(service.parts, lambda: _life(service, server.server_state.tasks))
         config = uvicorn.Config(

@@ -109,7 +109,13 @@ class Settings(BaseSettings):
     orphan_grace_seconds: float = Field(
         3600,
         ge=600,
-        description="Age at which a stored file that no row names is removed while the service runs.",
+        description="Age at which a stored file that no row names is set aside while the service runs.",
+    )
+    quarantine_seconds: float = Field(
+        _DAY,
+        ge=0,
+        description="How long files that no row names are kept aside before they are removed for good, unless room is"
+        " short; an older database restored beside newer files loses nothing meanwhile. 0: removed at once.",
     )
 
     # Answers.

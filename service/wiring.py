@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,16 +14,18 @@ from typing import Any
 from anyio import CapacityLimiter
 from sqlalchemy.exc import DBAPIError
 
-from migrations import is_newest, migrate
+from migrations import is_newest
 from service import logs
 from service.admission import Admission, Limits
 from service.audit import AuditQueue
 from service.audit_file import PAUSE_SECONDS, AuditFile
 from service.cannot_start import CannotStart
 from service.dispatch import Dispatcher, NoDispatcher
+from service.holdings import DataFolder, own_files, prepare
 from service.kept_secrets import admin_token, manage_secret
+from service.lookout import LOOK_SECONDS, Lookout
 from service.open_files import open_file_limit
-from service.places import check_database_is_there, check_places, files_folder, make_data_folder
+from service.places import check_database_is_there, files_folder, make_data_folder
 from service.settings import Settings
 from service.sink import Sink
 from service.web.arrivals import Arrivals
@@ -49,7 +49,8 @@ from storage.audit_table import EventFilter, list_events
 from storage.checkpointer import PAUSE_SECONDS as CHECKPOINT_SECONDS
 from storage.checkpointer import Checkpointer
 from storage.database import Database
-from storage.file_owner import MARKER, is_owner, owns
+from storage.errors import StorageError
+from storage.file_owner import FileOwner, is_owner
 from storage.group_writer import GroupWriter
 from storage.job_views import Backlog, backlog
 from storage.local_files import LocalFiles
@@ -59,83 +60,25 @@ LIST_THREADS = 4
 _log = logging.getLogger("vacpack.audit")
 
 
-class ForeignFiles(CannotStart):
-    """The files belong to another database."""
-
-
-class AlreadyServed(CannotStart):
-    """Another service holds this data folder."""
-
-
 def open_database(settings: Settings) -> Database:
     """Return the database, with its folder made."""
     make_data_folder(settings)
     return Database(settings.database_url)
 
 
-def open_store(settings: Settings) -> LocalFiles:
-    """Return the file store."""
-    return LocalFiles(files_folder(settings))
-
-
-def check_owner(settings: Settings, database: Database) -> None:
-    """Refuse to work over files that belong to another database: a sweep would remove them.
-
-    Raises:
-        ForeignFiles: they do.
-    """
-    folder = files_folder(settings)
-    if not owns(database, folder):
-        raise ForeignFiles(
-            f"the files in {folder} belong to another database than {settings.database_url}. Where that one is gone, "
-            f"remove {folder / MARKER} to go on; files that no job names are then removed"
-        )
-
-
-def prepare(settings: Settings, revision: str = "head") -> None:
-    """Make the data folder and bring the schema to a revision, the newest by default.
-
-    Raises:
-        CannotStart: something that is kept cannot be used.
-    """
-    make_data_folder(settings)
-    check_places(settings)
-    migrate(settings.database_url, revision)
-    if revision == "head":
-        # Before anything reads the time: after a restart of the machine the clock must be set anew.
-        with closing(Database(settings.database_url)) as database:
-            keep_time(database)
-
-
-@contextmanager
-def served_alone(settings: Settings) -> Iterator[None]:
-    """Hold the data folder for one service; the kernel lets go when the process ends, however it ends.
-
-    Raises:
-        CannotStart: another process holds it, or it cannot be written.
-    """
-    make_data_folder(settings)
-    check_places(settings)
-    try:
-        descriptor = os.open(settings.data_dir / "service.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CannotStart(f"the data folder {settings.data_dir} cannot be written: {error.strerror}") from error
-    try:
-        _lock(descriptor, settings.data_dir)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise AlreadyServed(f"another vacpack serves {folder}") from error
+def open_store(settings: Settings, owner: FileOwner | None = None) -> LocalFiles:
+    """Return the file store; without ``owner`` it sweeps nothing."""
+    check = owner.check if owner else None
+    return LocalFiles(files_folder(settings), check=check, quarantine_seconds=settings.quarantine_seconds)
 
 
 def make_parts(
-    settings: Settings, database: Database, store: LocalFiles, writer: GroupWriter, dispatcher: Dispatcher
+    settings: Settings,
+    database: Database,
+    store: LocalFiles,
+    writer: GroupWriter,
+    dispatcher: Dispatcher,
+    lookout: Lookout,
 ) -> Parts:
     """Return the parts of an HTTP service."""
     board = StatusBoard(database.reader, settings.public_url)
@@ -145,7 +88,13 @@ def make_parts(
         with database.read() as connection:
             return backlog(connection)
 
-    admission = Admission(limits, free_bytes=lambda: store.space().free_bytes, backlog=read_backlog)
+    sink = Sink(store)
+    admission = Admission(
+        limits,
+        free_bytes=lambda: store.space().free_bytes,
+        backlog=read_backlog,
+        make_room=partial(_make_room, store, sink),
+    )
     secret = manage_secret(settings)
     watch = ChangeWatch(board, max_waiting=settings.max_waiting_requests)
     events = Broadcaster(board, watch, max_streams=min(settings.max_event_streams, open_file_limit() // 2))
@@ -156,7 +105,8 @@ def make_parts(
         database=database,
         writer=writer,
         store=store,
-        sink=Sink(store),
+        sink=sink,
+        lookout=lookout,
         admission=admission,
         arrivals=Arrivals(),
         dispatcher=dispatcher,
@@ -173,15 +123,23 @@ def make_parts(
 class Service:
     """One HTTP service and the worker beside it: what ``serve`` starts, tells to stop, and stops."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, data_folder: DataFolder | None = None) -> None:
+        """Take the files, as their one service with ``data_folder``, which ``served_alone`` gives.
+
+        Raises:
+            CannotStart: as ``own_files``.
+        """
         self._settings = settings
         self._database = open_database(settings)
-        self._store = open_store(settings)
-        check_owner(settings, self._database)
-        self._writer = GroupWriter(self._database, self._store)
+        self._owner = own_files(settings, self._database, is_serving=data_folder is not None)
+        self._store = open_store(settings, self._owner)
+        checks = {"files": self._store.check} | ({"data_folder": data_folder.check} if data_folder else {})
+        self._lookout = Lookout(self._database, checks)
+        self._looking = Loop("looking after what is stored", self._lookout.look, pause_seconds=LOOK_SECONDS)
+        self._writer = GroupWriter(self._database, self._store, self._lookout.check)
         self._worker = EmbeddedWorker(work_settings(settings), self._writer.run) if settings.embedded_worker else None
         dispatcher = self._worker or NoDispatcher()
-        self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher)
+        self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher, self._lookout)
         path = settings.audit_log_file
         self._audit_log = _AuditLog(AuditFile(Path(path), self._database)) if path else None
         self._checkpointer = Checkpointer(self._database)
@@ -191,12 +149,14 @@ class Service:
 
     def sweep_at_start(self) -> None:
         """Take up what the last process left: its jobs at once, blaming nobody, and uploads that became no job."""
-        sweeper = _sweeper(self._settings, self._database, self._store)
+        sweeper = _sweeper(self._settings, self._database, self._store, receives_alone=self._owner.is_serving)
+        sweeper.put_back()
         sweeper.rows()
         sweeper.files(source_grace_seconds=0)
 
     async def start(self) -> None:
         """Begin to write and to work."""
+        self._looking.start()
         self._writer.start()
         self._checkpoints.start()
         if self._audit_log is not None:
@@ -225,6 +185,8 @@ class Service:
             self._audit_log.stop()
         self.parts.sink.close()
         self.parts.board.close()
+        self._looking.stop()
+        self._owner.close()
         self._database.close()
 
 
@@ -242,14 +204,27 @@ class _AuditLog:
         self._loop.stop()
         try:
             self._file.copy()
-        except (OSError, DBAPIError) as error:
+        except (OSError, DBAPIError, StorageError) as error:
             _log.warning("the audit log file lacks the last events: %s", error)
         self._file.close()
 
 
-def _sweeper(settings: Settings, database: Database, store: LocalFiles) -> Sweeper:
+def _sweeper(settings: Settings, database: Database, store: LocalFiles, *, receives_alone: bool = False) -> Sweeper:
     settings_of_work = work_settings(settings)
-    return Sweeper(database, store, LifeLocks(Path(settings_of_work.locks_dir)), settings_of_work)
+    locks = LifeLocks(Path(settings_of_work.locks_dir))
+    return Sweeper(database, store, locks, settings_of_work, receives_alone=receives_alone)
+
+
+def _make_room(store: LocalFiles, sink: Sink, size_bytes: int) -> int:
+    """Begin to give up what was set aside, if that makes so much room; return how much it makes."""
+    try:
+        held_bytes = sum(file.size_bytes for file in store.quarantine.files())
+    except StorageError:
+        return 0
+    if held_bytes < size_bytes:
+        return 0
+    sink.call(store.quarantine.make_room, size_bytes)
+    return size_bytes
 
 
 def sweep(settings: Settings, *, trusts_clock: bool = False) -> dict[str, int]:
@@ -258,10 +233,9 @@ def sweep(settings: Settings, *, trusts_clock: bool = False) -> dict[str, int]:
     database = open_database(settings)
     try:
         keep_time(database, is_trusted=trusts_clock)
-        store = open_store(settings)
-        check_owner(settings, database)
-        sweeper = _sweeper(settings, database, store)
-        rows, files = sweeper.rows(), sweeper.files(source_grace_seconds=settings.orphan_grace_seconds)
+        with closing(own_files(settings, database)) as owner:
+            sweeper = _sweeper(settings, database, open_store(settings, owner))
+            rows, files = sweeper.rows(), sweeper.files(source_grace_seconds=settings.orphan_grace_seconds)
     finally:
         database.close()
     return {name: count + getattr(files, name) for name, count in asdict(rows).items()}
@@ -321,7 +295,12 @@ def _existing_database(settings: Settings) -> Database:
 
 
 def work(settings: Settings) -> None:
-    """Run a worker without HTTP until told to stop."""
+    """Run a worker without HTTP until told to stop.
+
+    Raises:
+        CannotStart: as ``own_files``.
+    """
     logs.configure(log_format=settings.log_format, level=settings.log_level, context=dict)
     prepare(settings)
-    run_standalone(work_settings(settings))
+    with closing(open_database(settings)) as database, closing(own_files(settings, database)):
+        run_standalone(work_settings(settings), database)

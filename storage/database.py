@@ -12,9 +12,10 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import BigInteger, ClauseElement, Connection, Engine, create_engine, event
 from sqlalchemy.dialects import sqlite
@@ -26,6 +27,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from storage.clock import boot_milliseconds
+from storage.database_files import DatabaseFiles
 
 BUSY_TIMEOUT_MILLISECONDS = 10_000
 
@@ -130,6 +132,9 @@ def sqlite_url(path: Path) -> str:
 class Database:
     """One engine: transactions that write, and transactions that only read. Safe for threads, one per process.
 
+    The file must be there: ``migrations`` makes it. Its files are held from the first connection on, since SQLite goes
+    on happily with files that were removed or replaced, and what is committed there is lost with the process.
+
     Raises:
         ValueError: the URL names no file.
     """
@@ -139,7 +144,27 @@ class Database:
         if self.url.database in (None, "", ":memory:"):
             raise ValueError("the database must be a file, because several processes share it")
         self._ends_at = math.inf
-        self.engine = _engine(self.url, lambda: self._ends_at)
+        self._files = DatabaseFiles(Path(str(self.url.database)), self.reader)
+        self.engine = _engine(self.url, self._connect, self._files.hold, lambda: self._ends_at)
+
+    def check(self) -> None:
+        """Return if the database's files are still where they were when this process opened them.
+
+        Raises:
+            StorageLost: they are not: a commit would be lost, or damage what others write.
+        """
+        self._files.check()
+
+    def bring_home(self) -> bool:
+        """Copy what was committed into the database file if its log was removed under it; return whether all of it is.
+
+        Only this process's open connections can still read that log, and only as long as nobody has begun another.
+        """
+        if not self._files.is_log_lost():
+            return False
+        with closing(self.engine.raw_connection()) as connection:
+            busy, logged, copied = connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return not busy and logged == copied
 
     @contextmanager
     def transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:
@@ -150,10 +175,15 @@ class Database:
 
         Raises:
             sqlalchemy.exc.OperationalError: the database stayed locked for the busy timeout, or cannot be written.
+            StorageLost: as ``check``, before anything is begun; and after a durable commit, which may yet come back
+                together with the files.
         """
+        self.check()
         options = {"sqlite_begin": "BEGIN IMMEDIATE", "sqlite_synchronous": 2 if is_durable else 1}
         with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
+        if is_durable:
+            self.check()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -163,7 +193,8 @@ class Database:
 
     def reader(self) -> sqlite3.Connection:
         """Return a new plain connection in autocommit for the hot reads of one thread; the caller closes it."""
-        connection = sqlite3.connect(str(self.url.database), isolation_level=None, check_same_thread=False)
+        connection = self._connect()
+        connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA query_only = ON")
@@ -192,11 +223,22 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+        self._files.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file, never make it: in place of one that is gone it would be an empty one, and look well."""
+        self.check()
+        return sqlite3.connect(f"file:{quote(str(self.url.database))}?mode=rw", uri=True, check_same_thread=False)
 
 
-def _engine(url: URL, ends_at: Callable[[], float]) -> Engine:
+def _engine(
+    url: URL,
+    connect: Callable[[], sqlite3.Connection],
+    on_open: Callable[[], None],
+    ends_at: Callable[[], float],
+) -> Engine:
     # Values are addresses, URLs and names of files: none may reach a log in the text of an error.
-    engine = create_engine(url, pool_size=8, max_overflow=24, hide_parameters=True)
+    engine = create_engine(url, creator=connect, pool_size=8, max_overflow=24, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
@@ -209,6 +251,7 @@ def _engine(url: URL, ends_at: Callable[[], float]) -> Engine:
         entry.info["synchronous"] = 2
         entry.info["busy_timeout"] = BUSY_TIMEOUT_MILLISECONDS
         add_clock(connection)
+        on_open()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -49,6 +49,25 @@ class StorageFailed(StorageError):
     """The file store could not do what was asked (EIO, EROFS, a failed fsync); the file must be given up."""
 
 
+class StorageLost(StorageError):
+    """What is stored has been pulled away under the process: nothing may be promised, written or deleted.
+
+    Its text says what happened in words for operators, without a path; ``path`` is for the log.
+    """
+
+    def __init__(self, what: str, path: str) -> None:
+        super().__init__(what)
+        self.path = path
+
+
+class FilesRefused(StorageError):
+    """The stored files may not be used by this database; the text says why and what to do, for operators only."""
+
+
+class FilesServed(FilesRefused):
+    """Another service receives uploads into these files."""
+
+
 class MessageNotFound(StorageError):
     """The job has no message with this id."""
 

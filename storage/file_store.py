@@ -132,8 +132,69 @@ class PartFile(Protocol):
         ...
 
 
+class Quarantine(Protocol):
+    """Files that no row named when somebody looked: kept for a while, in case that a row comes back.
+
+    An older database put beside newer files names fewer of them. What is here can be put back, and goes for good when
+    its time is over or its room is needed.
+    """
+
+    def take(self, keys: Iterable[Key]) -> int:
+        """Set committed files aside, or remove them where nothing is kept; return how many there were.
+
+        Raises:
+            StorageLost: the store is not what it was; nothing was touched.
+            StorageFailed: some could not be moved; all were tried.
+        """
+        ...
+
+    def put_back(self, keys: Iterable[Key]) -> int:
+        """Make files committed ones again under their keys, unless there is one already; return how many.
+
+        Raises:
+            StorageLost, StorageFailed: as ``take``.
+        """
+        ...
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield what is here; ``modified_at`` is when each was set aside.
+
+        Raises:
+            StorageFailed: while iterating; it cannot be listed to its end.
+        """
+        ...
+
+    def remove_old(self) -> int:
+        """Remove for good what has been here for its time; return how many files.
+
+        Raises:
+            StorageLost, StorageFailed: as ``take``.
+        """
+        ...
+
+    def make_room(self, size_bytes: int) -> int:
+        """Remove for good what has been here longest, until so many bytes are free; return how many. Never raises."""
+        ...
+
+
 class FileStore(Protocol):
-    """Stored files under keys. Safe to call from any thread and from several processes."""
+    """Stored files under keys. Safe to call from any thread and from several processes.
+
+    Whatever writes or removes raises StorageLost as ``check`` does, and does nothing then.
+    """
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Where files go that seem to be nobody's."""
+        ...
+
+    def check(self) -> None:
+        """Return if the store is still there, and its files are those of this process's database.
+
+        Raises:
+            StorageLost: they are not.
+        """
+        ...
 
     def create(self, key: Key) -> PartFile:
         """Begin a file.

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -85,6 +85,26 @@ def sync_folder(file_system: FileSystem, folder: Path) -> None:
         close_quietly(file_system, fd)
 
 
+def make_folder(file_system: FileSystem, folder: Path) -> None:
+    """Make a folder and its parents, durably; raises OSError. A file is only as durable as the names above it.
+
+    So the parent is synced each time. If the folder was there that is a courtesy, for a process that died between
+    making and syncing it: a mount point, or a parent that only its owner may read, must not fail the start.
+    """
+    try:
+        file_system.mkdir(folder, 0o700)
+    except FileNotFoundError:
+        make_folder(file_system, folder.parent)
+        make_folder(file_system, folder)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        with suppress(OSError):
+            sync_folder(file_system, folder.parent)
+    else:
+        sync_folder(file_system, folder.parent)
+
+
 def close_quietly(file_system: FileSystem, fd: int) -> None:
     """Close a descriptor whose bytes are synced, given up or only read: an error of close has nothing to add.
 
@@ -108,10 +128,29 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise as_storage_error(error, doing) from error
 
 
+def is_full(error: OSError) -> bool:
+    """Return whether the system says that there is no room, or no more for this user."""
+    return error.errno in _FULL
+
+
 def as_storage_error(error: OSError, doing: str) -> StorageError:
     """Return the room's error for a system's error. Its text names no path."""
-    kind = StorageFull if error.errno in _FULL else StorageFailed
+    kind = StorageFull if is_full(error) else StorageFailed
     return kind(f"{doing}: {error.strerror or error}")
+
+
+def try_all(step: Callable[[str], bool], names: Iterable[str], doing: str) -> int:
+    """Return for how many names ``step`` was true; after an error go on with the others, then raise the first."""
+    done = 0
+    first_error: OSError | None = None
+    for name in names:
+        try:
+            done += step(name)
+        except OSError as error:
+            first_error = first_error or error
+    if first_error:
+        raise as_storage_error(first_error, doing) from first_error
+    return done
 
 
 def _open_without_following(path: str, flags: int) -> int:

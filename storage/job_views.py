@@ -137,17 +137,28 @@ def live_workers(connection: Connection, *, within_milliseconds: int) -> int:
 _KEYS_AT_ONCE = 1000
 
 
+def names_files(connection: Connection) -> bool:
+    """Return whether any row names a stored file."""
+    columns = (sources.c.key, jobs.c.result_key)
+    return any(connection.execute(select(column).where(column.is_not(None)).limit(1)).first() for column in columns)
+
+
 def unnamed(connection: Connection, files: Sequence[StoredFile]) -> list[Key]:
     """Return the keys among these files, however many, that no row names and no running attempt may be writing."""
-    keys = [file.key for file in files]
     running = select(jobs.c.id, jobs.c.epoch).where(jobs.c.status == _RUNNING)
-    kept: set[str] = {result_key(job_id, epoch) for job_id, epoch in connection.execute(running)}
+    kept = {result_key(job_id, epoch) for job_id, epoch in connection.execute(running)} | named(connection, files)
+    return [file.key for file in files if file.key not in kept]
+
+
+def named(connection: Connection, files: Sequence[StoredFile]) -> set[Key]:
+    """Return the keys that rows name, these files' at least."""
+    keys, kept = [file.key for file in files], set[Key]()
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         some = keys[start : start + _KEYS_AT_ONCE]
         makers = [attempt[0] for key in some if (attempt := attempt_of(key))]
-        named = union_all(
+        naming = union_all(
             select(sources.c.key).where(sources.c.key.in_(some)),
             select(jobs.c.result_key).where(jobs.c.id.in_(makers)),
         )
-        kept.update(connection.execute(named).scalars())
-    return [key for key in keys if key not in kept]
+        kept.update(connection.execute(naming).scalars())
+    return kept

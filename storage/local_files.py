@@ -15,9 +15,10 @@ from typing import BinaryIO
 
 from storage.errors import FileMissing, StorageError
 from storage.file_store import KEY_PATTERN, Key, NewFile, Space, StoredFile
-from storage.file_system import FileSystem, as_storage_error, storage_errors, sync_folder
+from storage.file_system import FileSystem, make_folder, storage_errors, try_all
 from storage.folder_sync import FolderSync
 from storage.local_part import PART_SUFFIX, LocalPart, remove_if_dead
+from storage.local_quarantine import KEEP_SECONDS, LocalQuarantine
 from storage.under_way import UnderWay
 
 
@@ -28,8 +29,17 @@ class LocalFiles:
     one that ``KEY_PATTERN`` does not match: that is a mistake in the program, never in what a client sent.
     """
 
-    def __init__(self, root: Path, *, file_system: FileSystem | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        file_system: FileSystem | None = None,
+        check: Callable[[], None] | None = None,
+        quarantine_seconds: float = KEEP_SECONDS,
+    ) -> None:
         """Use ``root``; make it and missing parents, mode 0700, durably.
+
+        ``check`` is ``FileOwner.check``; without it this store can store, read, and delete by key, and sweeps nothing.
 
         Raises:
             StorageFull, StorageFailed: the folder cannot be made, or ``root`` is something else.
@@ -40,17 +50,26 @@ class LocalFiles:
         self._folder = FolderSync(self._file_system, self._root)
         self._under_way = UnderWay(self._root)
         with storage_errors("making the folder"):
-            _make_folder(self._file_system, self._root)
+            make_folder(self._file_system, self._root)
+        self._check = check
+        self.quarantine = LocalQuarantine(self._file_system, self._root, self._check_owner, quarantine_seconds)
+
+    def check(self) -> None:
+        """As ``FileStore.check``."""
+        if self._check is not None:
+            self._check()
 
     def create(self, key: Key) -> LocalPart:
         """As ``FileStore.create``. A key with a file or a part, even a dead one, is refused with StorageFailed."""
-        return LocalPart(self._file_system, self._folder, key, self._path(key))
+        self.check()
+        return self._part(key)
 
     def put_many(self, files: Sequence[NewFile]) -> list[StorageError | None]:
         """As ``FileStore.put_many``: all are written, then all fsynced, then all named; one fsync of the folder.
 
         In this order the disk has most of the work before the first fsync waits for it.
         """
+        self.check()
         outcomes: list[StorageError | None] = [None] * len(files)
         parts: dict[int, LocalPart] = {}
 
@@ -63,7 +82,7 @@ class LocalFiles:
                     parts.pop(place, None)
 
         def write(place: int) -> None:
-            parts[place] = self.create(files[place].key)
+            parts[place] = self._part(files[place].key)
             parts[place].write(files[place].chunks)
 
         attempt(write)
@@ -102,7 +121,8 @@ class LocalFiles:
 
     def delete(self, keys: Iterable[Key]) -> None:
         """As ``FileStore.delete``."""
-        _try_all(self._unlink, [self._path(key) for key in keys], "deleting")
+        self.check()
+        try_all(self._unlink, [self._path(key) for key in keys], "deleting")
 
     def hold(self, key: Key) -> None:
         """As ``FileStore.hold``."""
@@ -128,9 +148,10 @@ class LocalFiles:
 
     def remove_dead_parts(self) -> int:
         """As ``FileStore.remove_dead_parts``; exact, by the locks of living writers, with no clock."""
+        self.check()
         with storage_errors("listing"), self._file_system.scandir(self._root) as entries:
             paths = [entry.path for entry in entries if _is_part(entry)]
-        return _try_all(lambda path: remove_if_dead(self._file_system, path), paths, "removing a dead part")
+        return try_all(lambda path: remove_if_dead(self._file_system, path), paths, "removing a dead part")
 
     def space(self) -> Space:
         """As ``FileStore.space``; quotas are not seen here, only met (EDQUOT) when writing."""
@@ -140,6 +161,14 @@ class LocalFiles:
             free_bytes=found.f_bavail * found.f_frsize,
             total_bytes=found.f_blocks * found.f_frsize,
         )
+
+    def _part(self, key: Key) -> LocalPart:
+        return LocalPart(self._file_system, self._folder, key, self._path(key), self.quarantine.make_room)
+
+    def _check_owner(self) -> None:
+        if self._check is None:
+            raise ValueError("this store was opened without its owner, who alone may say that a file is nobody's")
+        self._check()
 
     def _path(self, key: Key) -> str:
         if not KEY_PATTERN.fullmatch(key):
@@ -164,37 +193,3 @@ class LocalFiles:
 def _is_part(entry: os.DirEntry[str]) -> bool:
     key, suffix = entry.name[: -len(PART_SUFFIX)], entry.name[-len(PART_SUFFIX) :]
     return suffix == PART_SUFFIX and KEY_PATTERN.fullmatch(key) is not None and entry.is_file(follow_symlinks=False)
-
-
-def _try_all(remove: Callable[[str], bool], paths: Iterable[str], doing: str) -> int:
-    """Return for how many paths ``remove`` was true; after an error go on with the others, then raise the first."""
-    removed = 0
-    first_error: OSError | None = None
-    for path in paths:
-        try:
-            removed += remove(path)
-        except OSError as error:
-            first_error = first_error or error
-    if first_error:
-        raise as_storage_error(first_error, doing) from first_error
-    return removed
-
-
-def _make_folder(file_system: FileSystem, folder: Path) -> None:
-    """Make a folder and its parents; raises OSError. A file is only as durable as the names above it.
-
-    So the parent is synced each time. If the folder was there that is a courtesy, for a process that died between
-    making and syncing it: a mount point, or a parent that only its owner may read, must not fail the start.
-    """
-    try:
-        file_system.mkdir(folder, 0o700)
-    except FileNotFoundError:
-        _make_folder(file_system, folder.parent)
-        _make_folder(file_system, folder)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-        with suppress(OSError):
-            sync_folder(file_system, folder.parent)
-    else:
-        sync_folder(file_system, folder.parent)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from storage.errors import StorageFailed
 from storage.file_store import Chunk, Key
-from storage.file_system import FileSystem, as_storage_error, close_quietly
+from storage.file_system import FileSystem, as_storage_error, close_quietly, is_full
 from storage.folder_sync import FolderSync
 
 PART_SUFFIX = ".part"
@@ -34,12 +34,19 @@ MAX_BUFFERS = os.sysconf("SC_IOV_MAX")
 # fallocate first (0.91 s) does not pay beside this, and holds room for bytes that may never come.
 WRITEBACK_BYTES = 8 * 1024 * 1024
 
+ROOM_BYTES = 64 * 1024 * 1024
+"""Room that is made at a time on a full disk: each time costs a listing of what can go."""
+
 
 class LocalPart:
     """A ``PartFile`` in a folder. Any error removes it at once; room on a full disk is free again immediately."""
 
-    def __init__(self, file_system: FileSystem, folder: FolderSync, key: Key, path: str) -> None:
+    def __init__(
+        self, file_system: FileSystem, folder: FolderSync, key: Key, path: str, make_room: Callable[[int], int]
+    ) -> None:
         """Create ``path + ".part"``, empty, mode 0600 and locked.
+
+        ``make_room`` is asked for so many bytes when the disk is full, and returns how many it has freed.
 
         Raises:
             StorageFull: ENOSPC or EDQUOT.
@@ -50,11 +57,12 @@ class LocalPart:
         self._kicked_bytes = 0
         self._file_system = file_system
         self._folder = folder
+        self._make_room = make_room
         self._final_path = path
         self._path = path + PART_SUFFIX
         self._fd = -1
         try:
-            self._fd = _create_locked(file_system, self._path)
+            self._fd = self._with_room(lambda: _create_locked(file_system, self._path))
             self._refuse_taken_key()
         except OSError as error:
             self.abort()
@@ -144,12 +152,21 @@ class LocalPart:
         raise FileExistsError(errno.EEXIST, "the key has a file already")
 
     def _write_some(self, views: list[memoryview]) -> int:
-        written = self._file_system.writev(self._fd, views)
+        written = self._with_room(lambda: self._file_system.writev(self._fd, views))
         if not written:
             # Never seen, but a file system that says so would keep the caller here for ever.
             raise OSError(errno.EIO, "nothing was written")
         self.size_bytes += written
         return written
+
+    def _with_room(self, call: Callable[[], int]) -> int:
+        """Return what ``call`` returns; while the disk is full and room can be made, make some and call again."""
+        while True:
+            try:
+                return call()
+            except OSError as error:
+                if not is_full(error) or not self._make_room(ROOM_BYTES):
+                    raise
 
     def _begin_writeback(self) -> None:
         fresh_bytes = self.size_bytes - self._kicked_bytes

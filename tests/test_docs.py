@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from service import kept_secrets, wiring
 from service.cli import app
+from service.holdings import own_files
 from service.settings import PREFIX, Settings
 from service.web.metrics import HttpMetrics
 from storage.database import Database
@@ -130,13 +132,14 @@ def test_a_backup_of_a_running_service_is_restored_whole(settings: Settings, tmp
     kept_secrets.admin_token(settings)
     (settings.data_dir / "manage-secret").write_text("00\n")
     database = wiring.open_database(settings)
-    job_id = stored_job(database, wiring.open_store(settings), b"the bytes")
+    with closing(own_files(settings, database)) as owner:
+        job_id = stored_job(database, wiring.open_store(settings, owner), b"the bytes")
 
     # The database is still open, and its last commits stand in the write-ahead log only.
     told = run_block("Backup and restore", 0, DATA=str(settings.data_dir), BACKUP=backup)
     database.close()
     run_block("Backup and restore", 1, DATA=str(restored.data_dir), BACKUP=backup)
-    wiring.sweep(restored.model_copy(update={"orphan_grace_seconds": 0}))
+    wiring.sweep(restored.model_copy(update={"orphan_grace_seconds": 0.001}))
 
     reopened = wiring.open_database(restored)
     with reopened.read() as connection:

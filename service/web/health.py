@@ -38,10 +38,17 @@ async def readyz(request: Request) -> dict[str, Any]:
     parts = parts_of(request)
     checks = await to_thread.run_sync(_checks, parts, limiter=parts.list_limiter)
     checks["accepting"] = not parts.watch.is_draining
+    lost = parts.lookout.lost()
+    checks |= dict.fromkeys(lost, False)
     if not all(checks.values()):
         missing = ", ".join(name for name, is_well in checks.items() if not is_well)
-        raise ServiceError(NOT_HEALTHY, f"Not ready: {missing}.", headers={"Retry-After": "5"}, checks=checks)
+        sentences = [f"Not ready: {missing}.", *(f"{_capital(str(error))}." for error in lost.values())]
+        raise ServiceError(NOT_HEALTHY, " ".join(sentences), headers={"Retry-After": "5"}, checks=checks)
     return {"status": "ok", "checks": checks}
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _checks(parts: Parts) -> dict[str, bool]:

@@ -62,6 +62,7 @@ class _JobCollector(Collector):
             messages, deliveries = pending(connection), delivery_counts(connection)
             ahead = unproven(observed(read(connection), read_clocks()))
         space = self._store.space()
+        set_aside = [file.size_bytes for file in self._store.quarantine.files()]
         gauges = {
             "vacpack_jobs_queued": ("Jobs that wait.", waiting.queued),
             "vacpack_jobs_running": ("Jobs that run.", waiting.running),
@@ -71,6 +72,8 @@ class _JobCollector(Collector):
             "vacpack_disk_total_bytes": ("Size of the disk that holds the files.", space.total_bytes),
             "vacpack_clock_step_seconds": ("How far the wall clock is ahead of proven time.", ahead / 1000),
             "vacpack_database_wal_bytes": ("Size of the write-ahead log.", self._database.wal_bytes()),
+            "vacpack_quarantined_files": ("Files that no row names, kept aside.", len(set_aside)),
+            "vacpack_quarantined_bytes": ("Room that they take.", sum(set_aside)),
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)

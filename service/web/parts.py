@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from service.admission import Admission
 from service.audit import AuditQueue
 from service.dispatch import Dispatcher
+from service.lookout import Lookout
 from service.settings import Settings
 from service.sink import Sink
 from service.web.arrivals import Arrivals
@@ -37,6 +38,7 @@ class Parts:
     writer: GroupWriter
     store: FileStore
     sink: Sink
+    lookout: Lookout
     admission: Admission
     arrivals: Arrivals
     dispatcher: Dispatcher

@@ -29,6 +29,7 @@ from service.errors import (
     NOT_FOUND,
     STORAGE_FAILED,
     STORAGE_FULL,
+    STORAGE_LOST,
     TOO_MANY_REPLAYS,
     ErrorKind,
     ServiceError,
@@ -43,7 +44,9 @@ from storage.errors import (
     MessageNotFound,
     MessageUnderWay,
     StorageError,
+    StorageFailed,
     StorageFull,
+    StorageLost,
     TooManyReplays,
 )
 
@@ -135,10 +138,20 @@ def install(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and (error.status_code == 404 or is_nothing(request)):
             return problem(request, _nothing_here(request))
-        return problem(request, translated(error))
+        return problem(request, translated(explained(request, error)))
 
     for kind in HANDLED:
         app.add_exception_handler(kind, answer)
+
+
+def explained(request: Request, error: Exception) -> Exception:
+    """Return StorageLost in place of an error that it has caused: a file that is not found then is not gone."""
+    if isinstance(error, (FileMissing, StorageFailed, DBAPIError, sqlite3.Error)):
+        try:
+            parts_of(request).lookout.check()
+        except StorageLost as lost:
+            return lost
+    return error
 
 
 def translated(error: Exception) -> ServiceError:
@@ -179,6 +192,9 @@ def _from_storage(error: Exception) -> ServiceError:
         case FileMissing():
             # Removed since its row was read: expired or deleted this moment.
             return ServiceError(JOB_EXPIRED, "Its files have just been removed.")
+        case StorageLost():
+            detail = "Nothing was taken; what was taken before is safe once it is put back. Try again later."
+            return ServiceError(STORAGE_LOST, detail, headers={"Retry-After": "30"})
         case StorageFull():
             return ServiceError(STORAGE_FULL, "The disk is full; nothing was kept. Try again later.")
         case _:

@@ -18,7 +18,7 @@ from service.job_document import Row, is_damaged
 from service.web import answers
 from service.web.parts import Parts
 from service.web.streams import DamagedWhile, Proof, chunks_of
-from storage.errors import FileMissing
+from storage.errors import FileMissing, StorageLost
 from storage.file_store import FileStore, Key
 from storage.file_system import storage_errors
 from storage.job_views import job_sources
@@ -81,11 +81,14 @@ async def opened(parts: Parts, job_id: str, key: Key, size_bytes: int) -> Binary
         ServiceError: result_damaged, which is then noted; original_damaged; job_not_found and job_expired where the
             job has gone this moment.
         FileMissing: a source that is gone: its job may have finished this moment.
+        StorageLost: the folder of the files is not the one the file was stored in.
         StorageFailed: as ``FileStore.open``.
     """
     try:
         return await parts.sink.call(_open, parts.store, key, size_bytes)
     except (FileMissing, OtherSize) as error:
+        # A folder that was pulled away lacks every file, and none of them is damaged.
+        parts.lookout.check()
         # Gone with its job, perhaps.
         row = answers.snapshot_of(parts, job_id).row
         if row["result_key"] == key:
@@ -148,6 +151,6 @@ async def _suspect(parts: Parts, job_id: str, key: Key) -> None:
 async def _refuse_result(parts: Parts, row: Row, *, found: str) -> NoReturn:
     _log.error("a stored result is damaged or lost", extra={"job_id": row["id"], "found": found})
     # What cannot be noted now is found by the next scrub.
-    with suppress(DBAPIError):
+    with suppress(DBAPIError, StorageLost):
         await parts.writer.run(partial(note_damaged, job_id=row["id"], key=row["result_key"], found=found))
     raise damaged_result()

@@ -27,7 +27,7 @@ from service.web.body import Body, ClientGone
 from service.web.negotiation import Kind, kind_of
 from service.web.options import check_count, read_options
 from service.web.parts import Parts, parts_of
-from service.web.problems import LingeringResponse, problem, translated
+from service.web.problems import LingeringResponse, explained, problem, translated
 from service.web.receiving import FormReceiver, Receipt, receive_raw, undone_on_error
 from service.web.routing import ROUTED
 from service.web.subscriptions import read_subscribers
@@ -100,7 +100,7 @@ async def _take(request: Request, background: BackgroundTasks, raw_path: bytes |
             audit.refused(CLIENT_GONE, "abandoned")
             return Response(status_code=CLIENT_GONE)
         except (ServiceError, StorageError, DBAPIError) as error:
-            told = translated(error)
+            told = translated(explained(request, error))
             audit.refused(told.kind.status, told.kind.code)
             answer = problem(request, told)
     return answer if body.is_finished else _lingering(answer, parts)
@@ -161,6 +161,7 @@ class _Upload:
         settings = self._parts.settings
         if self._parts.watch.is_draining:
             raise ServiceError(SHUTTING_DOWN, "Try again in a moment.", headers={"Retry-After": "5"})
+        self._parts.lookout.check()
         head = read_head(self._request, raw_path=raw_path, max_ttl_seconds=settings.max_ttl_seconds)
         # Those in the query are refused before the body is read; a form's fields may come after its file.
         read_subscribers(head.query, self._request, settings)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from sqlalchemy.exc import DBAPIError
+
 from service import logs
 from service.allocator import keep_freed_memory
 from service.archive import ARCHIVES
@@ -34,6 +36,8 @@ from service.work.sweep_loops import SweepLoops
 from service.work.work_settings import WorkSettings
 from service.work.worker import Worker
 from storage.database import Database
+from storage.errors import StorageError
+from storage.file_owner import FileOwner
 from storage.job_attempts import ClaimedJob
 from storage.local_files import LocalFiles
 
@@ -42,6 +46,8 @@ RELEASE_SECONDS = 2.0
 
 LAST_DELIVERIES_SECONDS = 1.0
 """Of that, the part for deliveries under way: what is broken off here is sent again after the next start."""
+
+_log = logging.getLogger(__name__)
 
 
 def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
@@ -65,7 +71,7 @@ def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
 
 def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]) -> None:
     database = Database(settings.database_url)
-    store = LocalFiles(Path(settings.files_dir))
+    store = _owned_files(settings, database)
     compute = ComputeThreads(settings.worker_jobs)
     pauses = RetryPauses(settings.retry_pause_seconds, settings.retry_pause_max_seconds)
     processor = Processor(database, Tools(store, codecs, ARCHIVES), pauses, compute=compute)
@@ -75,13 +81,16 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
         processor.process(job, attempt)
         outbox.wake()
 
-    worker = Worker(worker_id, database, settings, process)
+    worker = Worker(worker_id, database, settings, process, check=store.check)
 
     def wake() -> None:
         worker.wake()
         outbox.wake()
 
-    sweeps = SweepLoops(Sweeper(database, store, LifeLocks(Path(settings.locks_dir)), settings), settings, wake)
+    sweeper = Sweeper(database, store, LifeLocks(Path(settings.locks_dir)), settings)
+    sweeps = SweepLoops(sweeper, settings, wake)
+    # Before the first claim: a job whose source lies in the quarantine would fail for good.
+    sweeper.put_back()
     worker.start()
     threading.Thread(target=_listen, args=(wake,), name="parent", daemon=True).start()
     sweeps.start()
@@ -94,6 +103,17 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
     grace = settings.shutdown_grace_seconds
     worker.drain(max(grace / 2, grace - RELEASE_SECONDS))
     outbox.stop(LAST_DELIVERIES_SECONDS)
+
+
+def _owned_files(settings: WorkSettings, database: Database) -> LocalFiles:
+    """Return the file store, or end: what the parent took hold of may have been pulled away since."""
+    folder = Path(settings.files_dir)
+    try:
+        owner = FileOwner(database, folder, may_adopt=False)
+    except (StorageError, DBAPIError) as error:
+        _log.warning("this worker cannot begin: %s", getattr(error, "orig", error))
+        _exit(1)
+    return LocalFiles(folder, check=owner.check, quarantine_seconds=settings.quarantine_seconds)
 
 
 def _listen(wake: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from storage.database import Database
+from storage.errors import StorageLost
 
 T = TypeVar("T")
 
@@ -43,14 +44,14 @@ def persist(
 
     Raises:
         TimeIsUp: the process must end (``Database.end_by``).
-        Exception: what ``change`` raises otherwise.
+        Exception: what ``change`` raises otherwise, but OperationalError and StorageLost.
     """
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             with database.transaction() as connection:
                 return change(connection)
-        except OperationalError as error:
+        except (OperationalError, StorageLost) as error:
             if database.must_end:
                 raise TimeIsUp from error
             if pause == FIRST_PAUSE_SECONDS:

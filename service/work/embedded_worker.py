@@ -19,8 +19,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.work.child_process import COMMAND, Child, spawn
-from service.work.life_lock import LifeLocks
+from service.work.life_lock import LifeLock, LifeLocks
 from service.work.work_settings import WorkSettings
+from storage.errors import StorageLost
 from storage.file_store import random_id
 from storage.job_rescue import rescue_worker
 from storage.worker_table import unregister
@@ -33,6 +34,8 @@ STEADY_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
 KILL_SECONDS = 2.0
+KEEP_SECONDS = 1.0
+"""How often a living worker's lock is looked after."""
 
 _log = logging.getLogger(__name__)
 
@@ -115,8 +118,12 @@ class EmbeddedWorker:
             child = self._child = await spawn([*self._command, worker_id], self._settings, lock.fd)
             if self._stopping.is_set():
                 child.process.terminate()
+            keeping = asyncio.create_task(_keep(lock))
             is_taken_up = False
-            is_taken_up = await self._watch(child, worker_id)
+            try:
+                is_taken_up = await self._watch(child, worker_id)
+            finally:
+                keeping.cancel()
         finally:
             if is_taken_up:
                 lock.end()
@@ -155,7 +162,7 @@ class EmbeddedWorker:
         while True:
             try:
                 return await self._run_transaction(change)
-            except SQLAlchemyError:
+            except (SQLAlchemyError, StorageLost):
                 failures += 1
                 if failures == 1:
                     _log.warning("what a dead worker held cannot be taken up yet", exc_info=True)
@@ -166,6 +173,15 @@ class EmbeddedWorker:
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), timeout=seconds)
+
+
+async def _keep(lock: LifeLock) -> None:
+    """Make a lock again that was removed, as often as it takes."""
+    while True:
+        await asyncio.sleep(KEEP_SECONDS)
+        # Its folder's folder is away: everything is, and others say so.
+        with suppress(OSError):
+            lock.keep()
 
 
 def _pause_seconds(deaths: int) -> float:

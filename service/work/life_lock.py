@@ -13,7 +13,10 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+
+from storage.held_path import identity, is_at
 
 _NAME = re.compile(r"([a-z2-7]{26})\.lock")
 _OPEN = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -24,24 +27,54 @@ class LifeLock:
 
     def __init__(self, fd: int, path: Path) -> None:
         self.fd = fd
+        self._fds = [fd]
         self._path = path
+
+    def keep(self) -> None:
+        """Make the file again if it was removed, folder and all, while the worker lives. Raises OSError.
+
+        It appears under its name locked already, so that nobody ever sees a living worker's lock free. The lock is then
+        the caller's alone, and no longer the child's too: that ends at once when the caller has.
+        """
+        if is_at(self._path, identity(os.fstat(self._fds[-1]))):
+            return
+        _make(self._path.parent)
+        new = self._path.with_suffix(".new")
+        fd = os.open(new, _OPEN | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            new.rename(self._path)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fds.append(fd)
 
     def end(self) -> None:
         """Remove the file and let go: after this nothing of the worker is left. Call it once."""
         self._path.unlink(missing_ok=True)
-        os.close(self.fd)
+        self.leave()
 
     def leave(self) -> None:
         """Let go and leave the file: who looks for the dead takes up what the worker held. Instead of ``end``."""
-        os.close(self.fd)
+        while self._fds:
+            os.close(self._fds.pop())
+
+
+def _make(folder: Path) -> None:
+    """Make the folder if it is missing, but never the data folder around it, which somebody may be about to put back.
+
+    Raises OSError.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
 
 
 class LifeLocks:
     """The folder of the locks."""
 
     def __init__(self, folder: Path) -> None:
-        """Use ``folder``; make it if it is missing. Raises OSError."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Use ``folder``; make it if it is missing, in a folder that is there. Raises OSError."""
+        _make(folder)
         self._folder = folder
 
     def take(self, worker_id: str) -> LifeLock:
@@ -50,6 +83,7 @@ class LifeLocks:
         Raises:
             OSError: the folder cannot be written.
         """
+        _make(self._folder)
         path = self._path(worker_id)
         while True:
             fd = os.open(path, _OPEN | os.O_CREAT, 0o600)
@@ -60,8 +94,14 @@ class LifeLocks:
             os.close(fd)
 
     def dead(self) -> list[str]:
-        """Return the ids of workers that ended without ``LifeLock.end``."""
-        names = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
+        """Return the ids of workers that ended without ``LifeLock.end``; none while the folder is missing.
+
+        A worker without a file is not dead for that: its supervisor makes the file again, or its lease runs out.
+        """
+        try:
+            names = [_NAME.fullmatch(name) for name in os.listdir(self._folder)]  # noqa: PTH208 - read to its end here.
+        except FileNotFoundError:
+            return []
         return [name[1] for name in names if name and self._is_free(name[1], then_remove=False)]
 
     def forget(self, worker_id: str) -> None:

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from storage.errors import StorageLost
+
 LONGEST_PAUSE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
@@ -55,6 +57,10 @@ class Loop:
     def _do_once(self) -> None:
         try:
             self._duty()
+        except StorageLost as lost:
+            if not self._failures:
+                _log.warning("%s waits: %s", self._name, lost)
+            self._failures += 1
         except Exception:
             if not self._failures:
                 _log.warning("%s does not work just now; trying again", self._name, exc_info=True)

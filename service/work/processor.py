@@ -19,7 +19,7 @@ from service.work.attempt import Attempt, AttemptStopped, Cancelled, Fenced, Rel
 from service.work.database_retry import persist
 from service.work.result_maker import Made, Tools, make_result
 from storage.database import Database
-from storage.errors import StaleAttempt, StorageError
+from storage.errors import StaleAttempt, StorageError, StorageLost
 from storage.file_store import Key, result_key
 from storage.job_attempts import ClaimedJob, confirm_cancel, fail, finish, release
 from storage.job_views import job_rows
@@ -77,6 +77,9 @@ class Processor:
         The files of the sources are deleted when it has succeeded, the attempt's own output in every other case.
         """
         try:
+            # What is there already is not this attempt's: a power loss brought it back, or an older database was
+            # restored, and it is the result of the same attempt in its newer one.
+            self._tools.store.quarantine.take([result_key(job.id, job.epoch)])
             self._finish(job, self._compute(lambda: self._make(job, attempt), attempt))
         except (Cancelled, StaleAttempt):
             self._leave(job, lambda connection: confirm_cancel(connection, job))
@@ -85,7 +88,7 @@ class Processor:
         except Released:
             self._leave(job, lambda connection: release(connection, job))
         except Exception as error:
-            self._fail(job, error)
+            self._fail_or_release(job, error)
 
     def _make(self, job: ClaimedJob, attempt: Attempt) -> Made:
         try:
@@ -112,6 +115,15 @@ class Processor:
         _log.info("job succeeded", extra=_facts(job, format=made.result.format, size_bytes=made.result.size_bytes))
         if not made.result.stored_as_is:
             self._discard([source.key for source in job.sources])
+
+    def _fail_or_release(self, job: ClaimedJob, error: Exception) -> None:
+        try:
+            self._tools.store.check()
+        except StorageLost as lost:
+            _log.warning("attempt given back: %s", lost, extra=_facts(job))
+            self._leave(job, lambda connection: release(connection, job))
+        else:
+            self._fail(job, error)
 
     def _fail(self, job: ClaimedJob, error: Exception) -> None:
         failure = failure_of(error)

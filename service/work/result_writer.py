@@ -15,15 +15,13 @@ GATHER_BYTES = 1 << 20
 def write_result(store: FileStore, key: Key, chunks: Generator[Chunk]) -> int:
     """Store all chunks durably under ``key`` and return how many bytes; nothing is left after an error.
 
-    Whatever the key held is removed first: a power loss may bring back a file of an epoch whose claim it lost. The
-    chunks are closed in any case.
+    The chunks are closed in any case.
 
     Raises:
         StorageFull, StorageFailed: as ``FileStore``.
         Exception: whatever the chunks raise.
     """
     with closing(chunks):
-        store.delete([key])
         part = store.create(key)
         try:
             _write(part, chunks)

@@ -20,14 +20,12 @@ from storage.database import Database
 T = TypeVar("T")
 
 
-def run_standalone(settings: WorkSettings, *, command: Sequence[str] = COMMAND) -> None:
+def run_standalone(settings: WorkSettings, database: Database, *, command: Sequence[str] = COMMAND) -> None:
     """Keep a worker running until SIGTERM or SIGINT, then drain it and return."""
-    asyncio.run(_run(settings, command))
+    asyncio.run(_run(settings, database, command))
 
 
-async def _run(settings: WorkSettings, command: Sequence[str]) -> None:
-    database = Database(settings.database_url)
-
+async def _run(settings: WorkSettings, database: Database, command: Sequence[str]) -> None:
     def run(change: Callable[[Connection], T]) -> T:
         with database.transaction() as connection:
             return change(connection)

@@ -1,7 +1,9 @@
 """What has to be tidied up, one small duty each: dead workers, lapsed leases, expiry, pruning, files nobody names.
 
 Every duty takes short transactions of its own, deletes files only after the commit that gave them up, and does no harm
-when several processes sweep at once. A duty that fails leaves its work to the next sweep.
+when several processes sweep at once. A duty that fails leaves its work to the next sweep. Only what a row named until
+just now is deleted at once; what merely seems to be nobody's goes into the quarantine, by the store, which asks each
+time whose files these are.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from storage.file_store import FileStore, StoredFile, attempt_of, result_key
 from storage.job_attempts import LeftJob
 from storage.job_rescue import rescue_lapsed, rescue_worker
 from storage.job_table import expire, prune
-from storage.job_views import unnamed
+from storage.job_views import named, unnamed
 from storage.worker_table import forget_silent, unregister
 
 T = TypeVar("T")
@@ -46,12 +48,24 @@ class SweepCounts:
     forgotten_workers: int = 0
     dead_parts: int = 0
     orphans: int = 0
+    put_back: int = 0
+    removed_for_good: int = 0
 
 
 class Sweeper:
     """The duties, over one database, file store and folder of life locks. Safe to use from several threads."""
 
-    def __init__(self, database: Database, store: FileStore, locks: LifeLocks, settings: WorkSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: FileStore,
+        locks: LifeLocks,
+        settings: WorkSettings,
+        *,
+        receives_alone: bool = False,
+    ) -> None:
+        """``receives_alone``: no other process receives uploads into the store, so that a grace of zero is safe."""
+        self._receives_alone = receives_alone
         self._database = database
         self._store = store
         self._locks = locks
@@ -103,14 +117,30 @@ class Sweeper:
         return self._change(lambda c: forget_silent(c, for_milliseconds=SILENT_WORKER_MILLISECONDS))
 
     def remove_orphans(self, *, source_grace_seconds: float) -> int:
-        """Remove files that no row names, sources only from that age on; return how many.
+        """Set files aside that no row names, sources only from that age on; return how many.
 
         A small source is stored a moment before its row, and others are held until theirs; a result's attempt runs for
-        as long as its file may be unnamed, so results need no grace. Zero is for a service that does not receive yet.
+        as long as its file may be unnamed, so results need no grace. Zero is for the one service that could receive,
+        and does not yet.
+
+        Raises:
+            ValueError: a grace of zero, where others may be receiving.
+            StorageLost: these are not the files of this database (any more); nothing was touched.
         """
+        if source_grace_seconds <= 0 and not self._receives_alone:
+            raise ValueError("another process may be receiving: its uploads are named by no row yet")
         newest = self._now_seconds() - source_grace_seconds if source_grace_seconds else math.inf
         files = (file for file in self._store.files() if attempt_of(file.key) or file.modified_at <= newest)
-        return sum(self._remove_unnamed(batch) for batch in _batches(files))
+        return sum(self._set_aside_unnamed(batch) for batch in _batches(files))
+
+    def put_back(self) -> int:
+        """Put back what was set aside and is named by a row after all: the database was restored. Return how many."""
+        return sum(self._put_back_named(batch) for batch in _batches(self._store.quarantine.files()))
+
+    def make_room(self) -> int:
+        """Give up what was set aside as far as the room that is to be kept free needs it; return how many bytes."""
+        short_bytes = self._settings.min_free_bytes - self._store.space().free_bytes
+        return self._store.quarantine.make_room(short_bytes) if short_bytes > 0 else 0
 
     def rows(self) -> SweepCounts:
         """Do what is cheap and pressing: everything that begins with the table."""
@@ -124,10 +154,12 @@ class Sweeper:
         )
 
     def files(self, *, source_grace_seconds: float) -> SweepCounts:
-        """Do the two duties that look at every stored file."""
+        """Do the duties that look at every stored file, or at what was set aside."""
         return SweepCounts(
+            put_back=self.put_back(),
             dead_parts=self._store.remove_dead_parts(),
             orphans=self.remove_orphans(source_grace_seconds=source_grace_seconds),
+            removed_for_good=self._store.quarantine.remove_old(),
         )
 
     def _change(self, change: Callable[[Connection], T]) -> T:
@@ -146,8 +178,11 @@ class Sweeper:
         return rescued
 
     def _remove_outputs(self, left: list[LeftJob]) -> int:
-        """Remove what attempts that are over may have stored."""
-        self._store.delete([result_key(job.id, job.epoch) for job in left])
+        """Set aside what attempts that are over may have stored.
+
+        Not deleted: under an older database the same attempt may have ended well since, and that is its only result.
+        """
+        self._store.quarantine.take([result_key(job.id, job.epoch) for job in left])
         return len(left)
 
     def _now_seconds(self) -> float:
@@ -156,13 +191,18 @@ class Sweeper:
             proven: int = connection.execute(select(Proven())).scalar_one()
         return min(proven / 1000, time.time())
 
-    def _remove_unnamed(self, files: list[StoredFile]) -> int:
+    def _set_aside_unnamed(self, files: list[StoredFile]) -> int:
         # In this order: who lets go of a file has committed its row.
         files = [file for file in files if attempt_of(file.key) or not self._store.is_held(file.key)]
         with self._database.read() as connection:
             keys = unnamed(connection, files)
-        self._store.delete(keys)
-        return len(keys)
+        self._database.check()
+        return self._store.quarantine.take(keys)
+
+    def _put_back_named(self, files: list[StoredFile]) -> int:
+        with self._database.read() as connection:
+            names = named(connection, files)
+        return self._store.quarantine.put_back([file.key for file in files if file.key in names])
 
 
 def _batches(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:

@@ -29,6 +29,7 @@ class SweepLoops:
         def sweep() -> None:
             if sweeper.rows().rescued:
                 on_rescue()
+            sweeper.make_room()
 
         self._loops = (
             Loop("rescuing", rescue, pause_seconds=RESCUE_SECONDS),

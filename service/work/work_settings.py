@@ -24,6 +24,8 @@ _SAME_NAMES = (
     "poll_seconds",
     "sweep_seconds",
     "orphan_grace_seconds",
+    "quarantine_seconds",
+    "min_free_bytes",
     "max_worker_losses",
     "retry_pause_seconds",
     "retry_pause_max_seconds",
@@ -63,6 +65,8 @@ class WorkSettings:
     shutdown_grace_seconds: float
     log_format: str
     log_level: str
+    quarantine_seconds: float = 24 * 3600
+    min_free_bytes: int = 0
     public_url: str = ""
     webhook_secrets: str = field(default="", repr=False)
     webhook_allow_networks: str = ""

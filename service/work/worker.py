@@ -24,7 +24,7 @@ from service.work.database_retry import TimeIsUp
 from service.work.loop import Loop
 from service.work.work_settings import WorkSettings
 from storage.database import Database
-from storage.errors import StaleAttempt
+from storage.errors import StaleAttempt, StorageLost
 from storage.job_attempts import ClaimedJob, claim, heartbeat
 from storage.worker_table import register, sign_of_life, unregister
 
@@ -52,12 +52,17 @@ class Worker:
         process: Callable[[ClaimedJob, Attempt], None],
         *,
         cores: int | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """``process`` runs one attempt to its end and never raises; ``cores`` is how many threads codecs may share."""
+        """``process`` runs one attempt to its end and never raises; ``cores`` is how many threads codecs may share.
+
+        ``check`` raises where nothing may be claimed just now: a job without its files would fail for good.
+        """
         self.worker_id = worker_id
         self._database = database
         self._settings = settings
         self._process = process
+        self._check = check
         self._cores = cores or os.cpu_count() or 1
         self._slots = settings.worker_jobs
         self._running: dict[Future[None], RunningJob] = {}
@@ -107,7 +112,7 @@ class Worker:
         try:
             with self._database.transaction(is_durable=False) as connection:
                 unregister(connection, self.worker_id)
-        except OperationalError:
+        except (OperationalError, StorageLost):
             # A sweep forgets silent workers.
             _log.warning("the worker could not leave the table", exc_info=True)
 
@@ -118,6 +123,7 @@ class Worker:
         held = self.running()
         if any(job.job.is_isolated for job in held) or len(held) >= self._slots:
             return
+        self._check()
         with self._database.transaction(is_durable=False) as connection:
             claimed = list(self._take(connection, len(held)))
         # Fewer than there are slots means that nothing else is due: then one job may have all cores.

@@ -12,8 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from storage.file_owner import MARKER
-from storage.under_way import LOCK_FILE
+from storage.local_quarantine import FOLDER
 from tests.acceptance.patience import until
 
 VACPACK = str(Path(sys.executable).with_name("vacpack"))
@@ -131,8 +130,12 @@ class ServiceProcess:
         return {row["id"]: row["status"] for row in self.rows("SELECT id, status FROM jobs")}
 
     def stored(self) -> set[str]:
-        """Return the names of the files in the store, parts too."""
-        return {path.name for path in (self.data_dir / "files").iterdir()} - {MARKER, LOCK_FILE}
+        """Return the names of the files in the store, parts too; not what was set aside."""
+        return {path.name for path in (self.data_dir / "files").iterdir() if path.name.startswith(("s-", "r-"))}
+
+    def set_aside(self) -> set[str]:
+        """Return the names of the files in the quarantine."""
+        return {path.name for path in (self.data_dir / "files").glob(f"{FOLDER}/*")}
 
     def named(self) -> set[str]:
         """Return the keys that rows name."""

@@ -204,3 +204,20 @@ def test_when_all_are_closed_nothing_is_reserved(
 
     assert gate._reserved_bytes == 0
     assert gate.queued == sum(became_job for _, became_job in reservations)
+
+
+def test_room_is_made_before_an_upload_is_refused_and_not_counted_twice() -> None:
+    disk, asked = Disk(free_bytes=100), list[int]()
+
+    def make_room(size_bytes: int) -> int:
+        asked.append(size_bytes)
+        return size_bytes if size_bytes <= 60 else 0
+
+    gate = Admission(Limits(10 * GIB, 10, 0), free_bytes=disk.free, backlog=disk.read, make_room=make_room)
+
+    gate.admit(50)
+    assert asked == [], "there is room"
+    gate.admit(30)
+    assert asked == [60]
+    assert refused(gate.admit, 31).kind is STORAGE_FULL
+    assert asked == [60, 62]

@@ -23,6 +23,7 @@ notes = Table("notes", MetaData(), Column("id", Integer, primary_key=True), Colu
 @pytest.fixture
 def plain(tmp_path: Path) -> Iterator[Database]:
     """A database with one table of notes."""
+    (tmp_path / "plain.db").touch()
     database = Database(sqlite_url(tmp_path / "plain.db"))
     notes.metadata.create_all(database.engine)
     yield database
@@ -266,6 +267,7 @@ def test_a_reader_may_be_used_and_closed_by_another_thread_than_its_maker(plain:
 def test_any_path_can_hold_the_database(tmp_path: Path, folder: str) -> None:
     path = tmp_path / folder / "vacpack.db"
     path.parent.mkdir()
+    path.touch()
     database = Database(sqlite_url(path))
     notes.metadata.create_all(database.engine)
     reader = database.reader()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from service.work.work_settings import WorkSettings
 from storage.database import Database
+from storage.file_owner import FileOwner
 from storage.local_files import LocalFiles
 from tests.service.work.bench import Bench
 from tests.storage.conftest import database as database
@@ -40,5 +43,7 @@ def settings(tmp_path: Path, database_path: Path) -> WorkSettings:
 
 
 @pytest.fixture
-def bench(database: Database, settings: WorkSettings) -> Bench:
-    return Bench(database, LocalFiles(Path(settings.files_dir)), settings)
+def bench(database: Database, settings: WorkSettings) -> Iterator[Bench]:
+    folder = Path(settings.files_dir)
+    with closing(FileOwner(database, folder)) as owner:
+        yield Bench(database, LocalFiles(folder, check=owner.check), settings)

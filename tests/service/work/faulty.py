@@ -20,7 +20,7 @@ class FaultyStore(LocalFiles):
     """A folder whose files are written through ``change``, which may raise; deleting sources may be refused."""
 
     def __init__(self, root: Path, change: Callable[[bytes], bytes], *, refuses_to_delete: bool = False) -> None:
-        super().__init__(root)
+        super().__init__(root, check=lambda: None)
         self._change = change
         self._refuses_to_delete = refuses_to_delete
 
@@ -41,7 +41,7 @@ class MisrememberingStore(LocalFiles):
     """A folder of whose files memory holds something else than the disk, until it is dropped."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root)
+        super().__init__(root, check=lambda: None)
         self._is_wrong = True
 
     def open(self, key: Key) -> BinaryIO:

@@ -6,6 +6,8 @@ import sys
 
 from service.work.standalone import run_standalone
 from service.work.work_settings import WorkSettings
+from storage.database import Database
 
 if __name__ == "__main__":
-    run_standalone(WorkSettings.from_json(sys.argv[1]), command=(sys.executable, "-P", sys.argv[2]))
+    settings = WorkSettings.from_json(sys.argv[1])
+    run_standalone(settings, Database(settings.database_url), command=(sys.executable, "-P", sys.argv[2]))

@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from service.work.life_lock import LifeLocks
 from storage.file_store import random_id
 
@@ -75,3 +77,51 @@ def test_a_lock_that_somebody_removes_while_it_is_taken_is_taken_again(tmp_path:
     assert locks.dead() == []
     for lock in taken:
         lock.end()
+
+
+def test_a_lock_that_was_removed_is_made_again_and_never_seen_free(tmp_path: Path) -> None:
+    locks, worker_id = LifeLocks(tmp_path / "locks"), random_id()
+    lock = locks.take(worker_id)
+    path = tmp_path / "locks" / f"{worker_id}.lock"
+    lock.keep()
+    seen: list[str] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.extend(locks.dead())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for _ in range(200):
+        path.unlink()
+        (tmp_path / "locks").rmdir()
+        assert locks.dead() == []
+        lock.keep()
+        assert path.exists()
+    stop.set()
+    looking.join()
+
+    assert seen == []
+    assert list((tmp_path / "locks").iterdir()) == [path]
+    lock.end()
+    assert locks.dead() == []
+
+
+def test_locks_are_not_made_where_the_folder_around_them_is_away(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    locks = LifeLocks(data / "locks")
+    lock = locks.take(random_id())
+    data.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(FileNotFoundError):
+        lock.keep()
+    with pytest.raises(FileNotFoundError):
+        locks.take(random_id())
+
+    assert locks.dead() == []
+    assert not data.exists(), "nothing is in the way of what is put back"
+    (tmp_path / "elsewhere").rename(data)
+    lock.keep()
+    lock.end()

@@ -54,7 +54,7 @@ class OpeningStore(LocalFiles):
     """A folder that does something before a file is opened for the second time."""
 
     def __init__(self, bench: Bench, act: Callable[[Key], object]) -> None:
-        super().__init__(bench.files_dir)
+        super().__init__(bench.files_dir, check=lambda: None)
         self._act, self._opened = act, set[Key]()
 
     def open(self, key: Key) -> BinaryIO:

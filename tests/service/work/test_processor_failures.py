@@ -20,6 +20,7 @@ from service.work.result_maker import Tools
 from storage import job_rescue, job_table
 from storage.database import Database
 from storage.errors import StorageFailed, StorageFull
+from storage.file_store import result_key
 from storage.job_attempts import ClaimedJob
 from tests.service.payloads import text
 from tests.service.work.bench import WORKER, Bench, sha256
@@ -284,6 +285,34 @@ def test_a_released_job_goes_back_to_its_place_uncounted(bench: Bench) -> None:
     row = bench.row(job_id)
     assert (row["status"], row["attempts"], row["run_at"]) == ("queued", 0, run_at)
     assert_only_sources_are_left(bench)
+
+
+def test_a_job_whose_files_are_pulled_away_is_given_back_and_does_not_fail(bench: Bench) -> None:
+    job_id = bench.submit(text(60_000))
+    elsewhere = bench.files_dir.with_name("elsewhere")
+    job, attempt = bench.claim()
+    bench.files_dir.rename(elsewhere)
+
+    bench.processor().process(job, attempt)
+
+    row = bench.row(job_id)
+    assert (row["status"], row["attempts"], row["error_code"]) == ("queued", 0, None)
+    elsewhere.rename(bench.files_dir)
+    assert bench.run()["status"] == "succeeded"
+
+
+def test_what_stands_under_the_key_of_an_attempt_is_not_its_own_and_is_set_aside(bench: Bench) -> None:
+    """Under an older database it may be the only result of the same attempt, and this one fails without its source."""
+    bench.submit(text(60_000), key="s-" + "a" * 26)
+    job, attempt = bench.claim()
+    part = bench.store.create(result_key(job.id, job.epoch))
+    part.write([b"the result of a newer database"])
+    part.commit()
+
+    bench.processor().process(job, attempt)
+
+    assert bench.row(job.id)["error_code"] == "source_missing"
+    assert [file.key for file in bench.store.quarantine.files()] == [result_key(job.id, job.epoch)]
 
 
 class UnsureDatabase(Database):

@@ -15,9 +15,10 @@ from service.work.sweep import SweepCounts, Sweeper
 from service.work.sweep_loops import SweepLoops
 from storage import audit_table, job_views, worker_table
 from storage.audit_table import Action, Actor, NewEvent
-from storage.errors import StorageFailed
+from storage.errors import StorageFailed, StorageLost
 from storage.file_store import Key, new_source_key, random_id, result_key
 from storage.local_files import LocalFiles
+from storage.local_quarantine import LocalQuarantine
 from tests.service.payloads import text
 from tests.service.work.bench import PATIENCE_SECONDS, Bench, until
 from tests.storage import job_builder
@@ -31,7 +32,7 @@ def locks(bench: Bench) -> LifeLocks:
 
 @pytest.fixture
 def sweeper(bench: Bench, locks: LifeLocks) -> Sweeper:
-    return Sweeper(bench.database, bench.store, locks, bench.settings)
+    return Sweeper(bench.database, bench.store, locks, bench.settings, receives_alone=True)
 
 
 def keep_under(bench: Bench, key: Key) -> None:
@@ -218,7 +219,7 @@ def test_a_worker_whose_files_cannot_be_removed_is_looked_at_again(
         def refuse(_: object, __: object) -> None:
             raise StorageFailed("deleting")
 
-        broken.setattr(type(bench.store), "delete", refuse)
+        broken.setattr(LocalQuarantine, "take", refuse)
         with pytest.raises(StorageFailed):
             sweeper.rescue_dead()
     assert bench.status(job_id) == "queued"
@@ -246,3 +247,84 @@ def test_a_worker_sweeps_as_long_as_it_lives_and_is_woken_for_what_was_rescued(
 
     loops.stop()
     assert bench.status(lost) == "queued"
+
+
+def put_aside(bench: Bench, content: bytes = b"left behind") -> Key:
+    key = bench.keep(content)
+    bench.store.quarantine.take([key])
+    return key
+
+
+def aside(bench: Bench) -> set[str]:
+    return {file.key for file in bench.store.quarantine.files()}
+
+
+def test_orphans_and_what_dead_workers_left_are_set_aside_and_not_deleted(
+    bench: Bench, locks: LifeLocks, sweeper: Sweeper
+) -> None:
+    dead = random_id()
+    os.close(locks.take(dead).fd)
+    bench.submit(text(1000))
+    job = job_builder.claim(bench.database, dead)
+    assert job is not None
+    output, orphan = result_key(job.id, job.epoch), bench.keep(b"nobody's")
+    keep_under(bench, output)
+
+    sweeper.rescue_dead()
+    sweeper.files(source_grace_seconds=0)
+
+    assert aside(bench) == {output, orphan}
+
+
+def test_what_a_row_names_after_all_is_put_back(bench: Bench, sweeper: Sweeper) -> None:
+    job_id = bench.submit(text(1000))
+    (source,) = bench.stored_keys()
+    bench.store.quarantine.take([Key(source)])
+    stray = put_aside(bench)
+
+    assert sweeper.files(source_grace_seconds=60) == SweepCounts(put_back=1)
+
+    assert (bench.stored_keys(), aside(bench)) == ({source}, {stray})
+    assert bench.run()["status"] == "succeeded"
+    assert bench.status(job_id) == "succeeded"
+
+
+def test_a_grace_of_zero_is_for_the_one_that_could_receive(bench: Bench, locks: LifeLocks) -> None:
+    bench.keep(b"arriving elsewhere")
+
+    with pytest.raises(ValueError, match="receiving"):
+        Sweeper(bench.database, bench.store, locks, bench.settings).files(source_grace_seconds=0)
+
+    assert len(bench.stored_keys()) == 1
+
+
+def test_what_was_set_aside_makes_way_when_less_is_free_than_is_kept_free(bench: Bench, locks: LifeLocks) -> None:
+    put_aside(bench)
+    free_bytes = bench.store.space().free_bytes
+    roomy, cramped = replace(bench.settings, min_free_bytes=0), replace(bench.settings, min_free_bytes=2 * free_bytes)
+
+    assert Sweeper(bench.database, bench.store, locks, roomy).make_room() == 0
+    assert aside(bench)
+    assert Sweeper(bench.database, bench.store, locks, cramped).make_room() == len(b"left behind")
+    assert not aside(bench)
+
+
+@pytest.mark.parametrize("pulled", ["files", "database"])
+def test_a_sweep_over_what_was_pulled_away_touches_nothing(
+    bench: Bench, sweeper: Sweeper, database_path: Path, pulled: str
+) -> None:
+    orphan = bench.keep(b"nobody's")
+    put_aside(bench)
+    if pulled == "database":
+        database_path.rename(database_path.with_name("elsewhere"))
+    else:
+        (bench.files_dir / "owner").write_text("5\n")
+
+    with pytest.raises(StorageLost):
+        sweeper.remove_orphans(source_grace_seconds=0)
+    if pulled == "files":
+        with pytest.raises(StorageLost):
+            sweeper.files(source_grace_seconds=0)
+
+    assert bench.stored_keys() == {orphan}
+    assert len(aside(bench)) == 1
