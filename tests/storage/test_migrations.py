@@ -154,9 +154,10 @@ def test_results_that_were_kept_as_they_came_have_the_checksums_of_their_sources
     database.close()
     migrate(sqlite_url(database_path), "2026_11_28_frames")
     with closing(sqlite3.connect(database_path)) as connection, connection:
-        connection.execute("UPDATE sources SET checksum = '0123456789abcdef', key = 'the-source'")
+        connection.execute("UPDATE sources SET checksum = '0123456789abcdef'")
+        connection.execute("UPDATE jobs SET stored_as_is = 1, result_key = 'it' WHERE status = 'succeeded'")
         connection.execute(
-            "UPDATE jobs SET stored_as_is = 1, result_key = 'the-source' WHERE status = 'succeeded'",
+            "UPDATE sources SET key = 'it' WHERE job_seq = (SELECT seq FROM jobs WHERE result_key = 'it')",
         )
     migrate(sqlite_url(database_path))
 
