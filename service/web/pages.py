@@ -13,7 +13,8 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import Scope
 
-from service.language import LANGUAGES, words
+from service.failures import FAILURES
+from service.language import LANGUAGES, Words, words
 from service.web import language
 from service.web.parts import parts_of
 from service.web.preconditions import is_not_modified
@@ -41,6 +42,14 @@ _environment = Environment(
 # Words as themselves: escaped, each Chinese character takes twice the room.
 _environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
 
+_SCRIPT_WORDS = ("unit.", "list.", "files.", "state.", "act.", "script.", "failure.")
+SCRIPT_ERRORS = (
+    *("upload_too_large", "too_many_files", "storage_full", "storage_failed", "internal_error", "bad_option"),
+    *("one_file_only", "option_not_offered", "idempotency_mismatch", "job_not_found", "job_expired", "key_needed"),
+    *("not_cancellable", "not_retryable", "result_damaged", "database_busy", "shutting_down"),
+)
+"""What the pages' own requests can be refused for: uploads, cancel, retry, delete. All errors were 2 kB more a page."""
+
 
 class Assets(StaticFiles):
     """Our own files. Always asked for again, answered by 304: a page never meets the script of another release."""
@@ -60,6 +69,13 @@ class Assets(StaticFiles):
         return response
 
 
+def script_words(say: Words) -> dict[str, str]:
+    """Return the part of the catalogue that the script says."""
+    codes = (*SCRIPT_ERRORS, *FAILURES, "other")
+    wanted = {f"{kind}.{code}" for kind in ("error", "advice") for code in codes}
+    return {key: text for key, text in say.catalogue.items() if key.startswith(_SCRIPT_WORDS) or key in wanted}
+
+
 def render(
     request: Request,
     template: str,
@@ -70,9 +86,11 @@ def render(
 ) -> Response:
     """Return a page in the language of its reader."""
     at = parts_of(request).settings.path_prefix()
+    say = words(language.language_of(request))
     shown = {
         "at": at,
-        "say": words(language.language_of(request)),
+        "say": say,
+        "script_words": script_words(say),
         "languages": LANGUAGES,
         # Where the switch leads: here, unless this answers a form, which cannot be asked for again.
         "switch": "" if request.method in ("GET", "HEAD") else f"{at}/",

@@ -34,7 +34,6 @@ export class Announcer {
     this.batch = new Set();
     this.seen = new WeakSet();
     this.failed = new WeakSet();
-    this.stalled = new WeakSet();
     [this.step, this.quarter] = ["", 0];
   }
 
@@ -53,7 +52,6 @@ export class Announcer {
     if (wasIdle) this.step = "";
     if (fresh) whisper(say("script.started", { files: fileCount(fresh) }));
     this.#tellFailures(items);
-    this.#tellStalls(items);
     if (!this.batch.size) return;
     const present = new Set(items);
     const batch = [...this.batch].filter((item) => present.has(item));
@@ -68,16 +66,6 @@ export class Announcer {
         this.failed.add(item);
         const { title: reason, advice } = why(item);
         if (this.batch.has(item)) alarm(say("script.failed", { name: item.name, reason: `${reason} ${advice}` }));
-      }
-    }
-  }
-
-  #tellStalls(items) {
-    for (const item of items) {
-      if (!item.transfer?.isStalled) this.stalled.delete(item);
-      else if (!this.stalled.has(item)) {
-        this.stalled.add(item);
-        whisper(`${item.name}: ${say("state.stalled")}`);
       }
     }
   }
@@ -109,14 +97,12 @@ export class Announcer {
 
 const isOnTheWay = (item) => !item.job && !hasEnded(item);
 
-// How far all are in the step that the last of them is in: of one file, what its row shows. Large files count for more; a
-// file of no bytes counts a little.
+// How far all are in the step of the last of them. Large files count for more; a file of no bytes counts a little.
 function overall(items, step) {
   const isPast = (item) => hasEnded(item) || (step === "uploading" && item.job);
   let [sum, weights] = [0, 0];
   for (const item of items) {
-    // What was uploaded before is in no upload.
-    if (step === "uploading" && !item.isUploadedHere) continue;
+    if (step === "uploading" && !item.isUploadedHere) continue; // Uploaded before.
     const weight = item.size + 1e5;
     weights += weight;
     sum += weight * (isPast(item) ? 100 : percent(item));

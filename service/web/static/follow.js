@@ -10,7 +10,7 @@ const DEAD = "dead";
 const HIDDEN_PAUSE_SECONDS = 5;
 const MOST_AT_ONCE = 200;
 const LONGEST_PAUSE_SECONDS = 30;
-// A timer set for longer goes off at once (24.8 days, 31 bits); nobody looks at a list for so long.
+// One set for longer than 31 bits goes off at once.
 const LONGEST_TIMER_MILLISECONDS = 2e9;
 
 export class Follower {
@@ -38,7 +38,7 @@ export class Follower {
     this.isRunning = false;
   }
 
-  // Asks again once the time of the first of these should be over, with a second to spare.
+  // Asks again when the time of the first of these should be over.
   awaitEnd(items) {
     clearTimeout(this.timer);
     const left = Math.min(...items.map(millisecondsLeft).filter((milliseconds) => milliseconds > 0));

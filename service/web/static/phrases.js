@@ -10,7 +10,7 @@ export const hasEnded = (item) =>
 const isDamaged = (job) => Boolean(job?.result?.damaged_at);
 export const hasFailed = (item) => Boolean(item.failure) || item.job?.status === "failed" || isDamaged(item.job);
 
-// Until its files' time is over by this clock; Infinity while it has none. The clock may be wrong: the server is asked.
+// Until its files' time is over by this clock, which may be wrong: the server is asked.
 export function millisecondsLeft(item) {
   if (!item.job?.expires_at || item.failure || item.isExpired) return Infinity;
   return new Date(item.job.expires_at) - Date.now();

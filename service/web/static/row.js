@@ -62,7 +62,7 @@ export class Row {
     const { item } = this;
     const { job } = item;
     const base = job ? `${at}/jobs/${job.id}` : "";
-    // What the server no longer has is still in what it said last.
+    // What is gone is still in what was said last.
     const isThere = Boolean(job) && !item.failure && !item.isExpired;
     const links = isThere ? job.links : {};
     const isManaged = isThere && item.isManaged;

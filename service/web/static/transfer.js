@@ -6,7 +6,7 @@ import { refusal } from "./phrases.js";
 import { say } from "./words.js";
 
 const PAUSES_SECONDS = [1, 2, 4, 8, 15, 30];
-// Until the page says that nothing moves, and until it tries again.
+// Until that is said, and until it tries again.
 const QUIET_MILLISECONDS = 10_000;
 const STALLED_MILLISECONDS = 75_000;
 const SLOWEST_BYTES_PER_MILLISECOND = 2000;
@@ -103,7 +103,7 @@ export class Transfer {
       const now = performance.now();
       if (loaded > transfer.sent) {
         moved = now;
-        // What went before a pause says nothing about the rate after it.
+        // A pause is in no rate.
         if (transfer.isStalled) [last, lastSent, transfer.rate] = [now, loaded, 0];
         transfer.isStalled = false;
       }

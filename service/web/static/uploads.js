@@ -293,7 +293,7 @@ const blank = (name, bytes) => ({
   name, size: bytes, files: null, job: null, key: null, transfer: { phase: "waiting" }, failure: null, trouble: null, isListed: true,
 });
 
-// Asks before the only key to a job is forgotten; the links stand in the question, which browsers let one copy.
+// Before the only key is forgotten. The links can be copied from the question.
 function isSure(items, what) {
   const links = items.filter((item) => item.job && item.key && !item.failure && !item.isExpired).map(({ job }) => linkOf(job));
   if (!links.length) return true;

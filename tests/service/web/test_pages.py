@@ -359,3 +359,12 @@ def test_no_words_on_a_page_stand_outside_the_catalogue(
     # Units of sizes, digests and the times of machines are the same everywhere.
     texts = re.sub(r"\b\d[\d.]* (kB|MB|GB)|\b[0-9a-f]{64}\b|\d{4}-\d\d-\d\dT[\d:.]+Z", "", texts)
     assert re.findall(r"[^\W\d_]+", texts) == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_the_script_is_given_the_words_of_what_its_requests_are_refused_for(language: str) -> None:
+    said = pages.script_words(words(language))
+
+    assert {"error.storage_full", "advice.storage_full", "advice.source_missing", "advice.other"} <= set(said)
+    assert not {key for key in said if key.startswith(("page.", "mail."))}
+    assert {key.removeprefix("error.") for key in said if key.startswith("error.")} == set(pages.SCRIPT_ERRORS)
