@@ -60,8 +60,8 @@ export class Uploads {
     const kept = remembered();
     const items = kept.map(({ id, name, key }) => ({ ...blank(name, 0), id, key, isManaged: Boolean(key) }));
     const found = new Map();
-    for (let at = 0; at < items.length; at += 200) {
-      const ids = items.slice(at, at + 200).map(({ id }) => id);
+    for (let first = 0; first < items.length; first += 200) {
+      const ids = items.slice(first, first + 200).map(({ id }) => id);
       const asked = fetch(`${at}/jobs?ids=${ids.join()}`, { headers: { Accept: "application/json" }, cache: "no-store" });
       const response = await asked.catch(() => null);
       if (!response?.ok) return this.#restoreLater();
