@@ -45,9 +45,11 @@ _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
 def _as_path(given: object) -> Path:
-    """Return a path as the system gave it; pydantic's own takes no name that is not UTF-8."""
+    """Return the path of a folder that a URL can name: SQLAlchemy's take no bytes that are not UTF-8."""
     if not isinstance(given, (str, Path)) or "\0" in str(given):
         raise ValueError("the name of a folder")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(Path(given).absolute())):
+        raise ValueError("its name is not UTF-8, or the locale is not: set LC_ALL=C.UTF-8, or choose another folder")
     return Path(given)
 
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def vacpack(folder: Path, *arguments: str, **settings: str) -> subprocess.Comple
 def test_audit_makes_and_migrates_nothing(tmp_path: Path) -> None:
     done = vacpack(tmp_path, "audit", "--data-dir", "there")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "error: there is no database of this version at" in done.stderr
+    assert "error: there is no database at" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
     assert vacpack(tmp_path, "migrate", "--data-dir", "there").returncode == 0
@@ -87,6 +88,14 @@ def test_each_command_explains_itself(tmp_path: Path, command: str) -> None:
     assert done.returncode == 0
     assert [word for word in COMMANDS[command] if word not in done.stdout] == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_short_help_and_the_version_are_there(tmp_path: Path) -> None:
+    told = vacpack(tmp_path, "--version")
+
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"vacpack {version('vacpack')}\n", "")
+    for command in ((), *((name,) for name in COMMANDS)):
+        assert vacpack(tmp_path, *command, "-h").stdout == vacpack(tmp_path, *command, "--help").stdout != ""
 
 
 def test_settings_print_each_value_and_what_it_is_for(tmp_path: Path) -> None:
