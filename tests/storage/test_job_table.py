@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from storage import job_table
-from storage.database import Database
+from storage.database import Database, add_clock
 from storage.errors import JobConflict, JobNotFound
 from storage.file_store import Key, new_source_key, result_key
 from storage.idempotency import IdempotentRequest, remember
@@ -124,21 +124,22 @@ def test_times_are_milliseconds_utc_of_the_database(database: Database) -> None:
     assert abs(now(database) - time.time() * 1000) < 5000
 
 
-def test_the_clock_of_the_database_decides_every_time(database: Database) -> None:
+def test_the_clock_of_the_service_decides_every_time(database: Database) -> None:
     def with_another_clock(connection: Connection) -> str:
         job = new_job()
         driver = connection.connection.driver_connection
         assert driver is not None
-        driver.create_function("julianday", 1, lambda _: 2440587.5 + 11574.0)
+        offset = connection.exec_driver_sql("SELECT offset_milliseconds FROM clock").scalar_one()
+        driver.create_function("boot_milliseconds", 0, lambda: then - offset)
         try:
             job_table.insert_job(connection, job)
             job_table.cancel(connection, job.id)
         finally:
-            driver.create_function("julianday", 1, None)
+            add_clock(driver)
         return job.id
 
-    row = row_of(database, act(database, with_another_clock))
     then = 11574 * 24 * HOUR
+    row = row_of(database, act(database, with_another_clock))
     assert {row[name] for name in ("created_at", "run_at", "cancel_requested_at", "finished_at")} == {then}
     assert row["expires_at"] == then + HOUR
 
