@@ -86,7 +86,7 @@ def test_the_load_generator_counts_every_accepted_upload(lean_peer: Server) -> N
 def test_the_load_generator_tells_other_answers_apart(lean_peer: Server) -> None:
     requests = [client.get_request("/jobs/none"), client.get_request("/hello")]
 
-    tally = client.load(Order(lean_peer.port, requests, 0.2))
+    tally = client.load(Order(lean_peer.port, requests, 1.0))
 
     assert sorted(tally["statuses"]) == ["200", "404"]
 
