@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from sqlalchemy import make_url
 
 from service.cannot_start import CannotStart
-from service.settings import PREFIX, Settings
+from service.settings import Settings
 from storage.file_system import FileSystem, sync_folder
 
 RESTORE = "bring it back from a backup, or move it away to begin anew"
@@ -75,8 +75,6 @@ def check_places(settings: Settings) -> None:
     for suffix in ("", "-wal", "-shm"):
         _check(_Place(database.with_name(database.name + suffix), "the database"))
     _check_is_database(database)
-    if settings.audit_log_file:
-        _check_audit_log(Path(settings.audit_log_file).absolute())
 
 
 def check_database_is_there(settings: Settings) -> None:
@@ -100,15 +98,6 @@ def _check_is_database(path: Path) -> None:
     # SQLite itself takes a file of a few bytes for a new one, and writes over it.
     if begin not in (b"", _SQLITE):
         raise CannotStart(f"the database {path} is no database; {RESTORE}")
-
-
-def _check_audit_log(path: Path) -> None:
-    name = f"{PREFIX}AUDIT_LOG_FILE"
-    if not path.parent.is_dir():
-        raise CannotStart(f"{name}: there is no folder {path.parent}; make it, or choose another file")
-    if not path.exists():
-        _check(_Place(path.parent, f"{name}: the folder", is_folder=True))
-    _check(_Place(path, f"{name}:"))
 
 
 def _check(place: _Place) -> None:

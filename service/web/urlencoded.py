@@ -49,7 +49,10 @@ _LINES = (
         " Content-Type: application/octet-stream.",
     ),
 )
-"""By a piece of ``User-Agent``, the first that is in it: PowerShell says Mozilla as well. Tried with curl, wget and urllib."""
+"""By a piece of ``User-Agent``, the first that is in it: PowerShell says Mozilla as well.
+
+Tried with curl, wget and urllib.
+"""
 
 _GENERAL = (
     "application/x-www-form-urlencoded is for the fields of a form, and files do not come through it whole. Send the"

@@ -209,15 +209,6 @@ def test_a_host_that_is_none_is_one_line(tmp_path: Path) -> None:
     assert not list((tmp_path / "data").glob("vacpack.db*")), "nothing was begun"
 
 
-def test_an_audit_log_file_that_cannot_be_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    files = {"folder": "VACPACK_AUDIT_LOG_FILE: ", "none/audit.log": "VACPACK_AUDIT_LOG_FILE: there is no folder"}
-    runs = [Run(["serve", "--port", "0"], str(tmp_path), {"AUDIT_LOG_FILE": str(tmp_path / file)}) for file in files]
-
-    for outcome, fragment in zip(run_all(runs), files.values(), strict=True):
-        assert_one_line(outcome, fragment)
-
-
 def test_secrets_that_are_empty_are_made(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     for name in ("admin-token", "manage-secret"):
