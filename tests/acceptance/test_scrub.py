@@ -135,7 +135,7 @@ def open_files(pid: int) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (("--data-dir", "nowhere"), 1, "error: there is no database of this version at"),
+        (("--data-dir", "nowhere"), 1, "error: there is no database at"),
         (("--max-mib-per-second", "0"), 2, "--max-mib-per-second"),
         (("--max-mib-per-second", "nan"), 2, "--max-mib-per-second"),
         (("--everything",), 2, "No such option"),
