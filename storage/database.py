@@ -28,6 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from storage.clock import boot_milliseconds
 from storage.database_files import DatabaseFiles
+from storage.errors import StorageError, StorageLost
 
 BUSY_TIMEOUT_MILLISECONDS = 10_000
 
@@ -122,6 +123,18 @@ class Prepared:
             raise hidden from error
         finally:
             cursor.close()
+
+
+def is_undone(error: BaseException) -> bool:
+    """Return whether a transaction that raised this has certainly left nothing, now and after any crash.
+
+    A statement that failed, or a refusal before the commit, was rolled back. After an error of the commit itself nobody
+    knows: where the fsync of the log failed, its frames stand there whole, and whoever opens the database after a crash
+    takes them for committed. Then no file may be deleted that the row would name, and the sweep decides later.
+    """
+    if isinstance(error, DBAPIError):
+        return error.statement is not None
+    return isinstance(error, StorageError) and not isinstance(error, StorageLost)
 
 
 def sqlite_url(path: Path) -> str:

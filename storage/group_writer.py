@@ -93,8 +93,8 @@ class GroupWriter:
             StorageFailed: a file that is needed is gone.
             StorageError: a file could not be stored; none of them is left, nothing was committed.
             StorageLost: what is stored was pulled away before or while this was committed: it may come back with it.
-            Exception: whatever ``apply`` raised, or the database. The files are the caller's to remove: a commit that
-                reported an error may have been made all the same.
+            Exception: whatever ``apply`` raised, or the database. The files are the caller's to remove, if the change
+                ``is_undone``.
             RuntimeError: after ``stop``.
         """
         if self._is_stopped:

@@ -33,6 +33,7 @@ from service.web.routing import ROUTED
 from service.web.subscriptions import read_subscribers
 from service.web.upload_head import UploadHead, idempotent, read_head, read_key
 from storage.audit_table import Action
+from storage.database import is_undone
 from storage.errors import StorageError
 from storage.file_store import random_id
 from storage.idempotency import IdempotentRequest
@@ -218,7 +219,8 @@ class _Upload:
     async def _submit(self, submission: Submission) -> dict[str, Any]:
         """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen.
 
-        Nor are they let go then: no sweep takes them while this process lives.
+        Nor are they let go then: no sweep takes them while this process lives. After an error of the commit itself
+        sweeps may, by their rows.
         """
         if self._arrival is not None:
             self._arrival.begin_commit()
@@ -227,9 +229,8 @@ class _Upload:
             change = partial(submit, submission=submission, by=self._audit.requester)
             stored = [file.stored.key for file in self._receipt.files if file.stored.chunks is None]
             made = await self._parts.writer.run(change, unstored, needs=stored)
-        except Exception:
-            # A commit that reported an error may have been made all the same.
-            if self._parts.board.get(submission.job.id) is None:
+        except Exception as error:
+            if isinstance(error, ServiceError) or is_undone(error):
                 await self._discard(submission)
             self._let_go()
             raise

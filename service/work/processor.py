@@ -75,13 +75,16 @@ class Processor:
         """Work on a claimed job until it is finished, failed, cancelled or given back; never raises for any of these.
 
         The files of the sources are deleted when it has succeeded, the attempt's own output in every other case.
+
+        Raises:
+            Exception: its success could not be recorded, TimeIsUp say. All files stay: it may have been, all the same.
         """
         try:
             # What is there already is not this attempt's: a power loss brought it back, or an older database was
             # restored, and it is the result of the same attempt in its newer one.
             self._tools.store.quarantine.take([result_key(job.id, job.epoch)])
-            self._finish(job, self._compute(lambda: self._make(job, attempt), attempt))
-        except (Cancelled, StaleAttempt):
+            made = self._compute(lambda: self._make(job, attempt), attempt)
+        except Cancelled:
             self._leave(job, lambda connection: confirm_cancel(connection, job))
         except Fenced:
             self._discard([result_key(job.id, job.epoch)])
@@ -89,6 +92,8 @@ class Processor:
             self._leave(job, lambda connection: release(connection, job))
         except Exception as error:
             self._fail_or_release(job, error)
+        else:
+            self._finish(job, made)
 
     def _make(self, job: ClaimedJob, attempt: Attempt) -> Made:
         try:
@@ -111,7 +116,11 @@ class Processor:
                 if tries == 1 or not _is_result(connection, job.id, made.result.key):
                     raise
 
-        persist(self._database, change)
+        try:
+            persist(self._database, change)
+        except StaleAttempt:
+            self._leave(job, lambda connection: confirm_cancel(connection, job))
+            return
         _log.info("job succeeded", extra=_facts(job, format=made.result.format, size_bytes=made.result.size_bytes))
         if not made.result.stored_as_is:
             self._discard([source.key for source in job.sources])

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, bindparam, event, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from storage.database import BUSY_STEP_MILLISECONDS, Database, Prepared, sqlite_url, write_ahead
+from storage.database import BUSY_STEP_MILLISECONDS, Database, Prepared, is_undone, sqlite_url, write_ahead
+from storage.errors import JobNotFound, StorageFailed, StorageLost
 from tests.storage.child_processes import count_up, start, wait_for
 
 FULL, NORMAL = 2, 1
@@ -310,6 +311,31 @@ def test_a_writer_waits_no_longer_than_its_process_may(locked: Database, monkeyp
         with pytest.raises(OperationalError):
             written.result(60)
     assert locked.must_end
+
+
+def test_only_an_error_of_the_commit_leaves_it_open_whether_it_was_made(plain: Database) -> None:
+    with pytest.raises(IntegrityError) as of_a_statement:
+        write_twice(plain)
+    with plain.transaction() as connection:
+        connection.exec_driver_sql("CREATE TABLE links (note INTEGER REFERENCES notes DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(IntegrityError) as of_the_commit, plain.transaction() as connection:
+        connection.exec_driver_sql("INSERT INTO links VALUES (99)")
+
+    assert is_undone(of_a_statement.value)
+    assert not is_undone(of_the_commit.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (JobNotFound("a"), True),
+        (StorageFailed("full"), True),
+        (StorageLost("gone", "/"), False),
+        (MemoryError(), False),
+    ],
+)
+def test_what_was_refused_before_the_commit_left_nothing(error: Exception, *, expected: bool) -> None:
+    assert is_undone(error) is expected
 
 
 def test_a_writer_that_waited_in_vain_can_be_tried_again(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from service.archive import ARCHIVES, Archive, Member
 from service.codec import CODECS, Chunk, CodecError, Format
 from service.failures import FAILURES
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
+from service.work.database_retry import TimeIsUp
 from service.work.processor import Processor, RetryPauses
 from service.work.result_maker import Tools
 from storage import job_rescue, job_table
@@ -318,9 +319,10 @@ def test_what_stands_under_the_key_of_an_attempt_is_not_its_own_and_is_set_aside
 class UnsureDatabase(Database):
     """A database that fails the next durable transactions: before they begin, or when they are committed already."""
 
-    def __init__(self, database: Database, *, before: int = 0, after: int = 0) -> None:
+    def __init__(self, database: Database, *, before: int = 0, after: int = 0, error: Exception | None = None) -> None:
         super().__init__(database.url.render_as_string())
         self._before, self._after = before, after
+        self._error = error or OperationalError("COMMIT", {}, Exception("disk I/O error"))
 
     @contextmanager
     def transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:
@@ -331,7 +333,7 @@ class UnsureDatabase(Database):
             yield connection
         if self._after:
             self._after -= 1
-            raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
+            raise self._error
 
 
 @pytest.mark.parametrize("trouble", [{"before": 2}, {"after": 1}, {"before": 1, "after": 1}])
@@ -350,6 +352,25 @@ def test_a_database_in_trouble_delays_the_end_of_an_attempt_and_changes_nothing(
     row = bench.row(job.id)
     assert row["status"] == "succeeded"
     assert bench.stored_keys() == {row["result_key"]}
+
+
+@pytest.mark.parametrize("error", [OperationalError("COMMIT", {}, Exception("disk I/O error")), MemoryError()])
+def test_a_success_of_which_nobody_knows_whether_it_was_recorded_keeps_its_result(
+    bench: Bench, error: Exception
+) -> None:
+    """The process must end, and the commit may have been made: then the row names the result, else a sweep takes it."""
+    bench.submit(text(60_000))
+    job, attempt = bench.claim()
+    database = UnsureDatabase(bench.database, after=1, error=error)
+    database.end_by(0)
+
+    with pytest.raises((TimeIsUp, MemoryError)):
+        Processor(database, Tools(bench.store, CODECS, ARCHIVES), RetryPauses(0, 0)).process(job, attempt)
+    database.close()
+
+    row = bench.row(job.id)
+    assert row["status"] == "succeeded"
+    assert row["result_key"] in bench.stored_keys()
 
 
 def test_pauses_double_up_to_the_longest_and_are_never_alike() -> None:
