@@ -12,21 +12,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from service.job_document import is_archived, readable_size, saved_percent
 from service.language import words
+from service.mail_subject import POLICY
 from service.notify import Delivery, Message, Outcome
 from service.smtp import MailRefused, MailServer, MailServerFailed, hand_in
 
 MAX_NAME_LENGTH = 80
 """Characters of a file's name in a subject."""
 
-# Only ASCII in the body: servers without 8BITMIME (RFC 6152) need no second encoding.
-_POLICY = SMTP.clone(cte_type="7bit")
 _environment = Environment(
     loader=PackageLoader("service", "mail_templates"),
     autoescape=select_autoescape(["html"]),
@@ -96,7 +94,7 @@ def compose(
     ``message_id`` becomes the Message-ID, the same whenever it is sent again, so that repeats can be dropped.
     """
     content = _content(job, letterhead.public_url, language)
-    email = EmailMessage(_POLICY)
+    email = EmailMessage(POLICY)
     email["From"] = letterhead.sender
     email["To"] = Address(addr_spec=recipient)
     email["Subject"] = content["subject"]

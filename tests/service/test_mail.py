@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -18,6 +20,7 @@ from service.email_address import read_sender
 from service.failures import FAILURES
 from service.language import LANGUAGES
 from service.mail import MAX_NAME_LENGTH, Letterhead, compose, on_one_line
+from service.mail_subject import MAX_LINE
 
 NOW = datetime(2026, 11, 22, 4, 20, tzinfo=UTC)
 LETTERHEAD = Letterhead(read_sender("vacpack <no-reply@up.example>"), "https://up.example/files")
@@ -191,6 +194,9 @@ _HOSTILE = st.text(
 @example("a\r\nBcc: bob@x.example\r\n\r\nhello")
 @example("a\u2028Bcc: x@y.example")
 @example("漢" * 27 + " " + "字" * 30)
+@example("0" * 24 + "¡" * 8)
+@example('漢é<?? "<,?="aa=漢😀é?_é<é😀?="_😀"😀,a"😀_? 漢漢_😀😀,😀" =😀,= 😀 "< _é😀')
+@example("=é" * 40)
 def test_no_name_makes_another_header_and_each_is_read_as_it_was_written(name: str) -> None:
     email = sent(FAILED | {"name": name})
 
@@ -208,6 +214,19 @@ def test_no_name_makes_another_header_and_each_is_read_as_it_was_written(name: s
     shown = on_one_line(name)
     short = shown if len(shown) <= MAX_NAME_LENGTH else shown[: MAX_NAME_LENGTH - 1] + "…"
     assert words_of(email["Subject"]) == words_of(f"{short} could not be compressed")
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=240))
+def test_no_line_of_a_subject_is_too_long_and_none_breaks_a_letter(name: str) -> None:
+    raw = compose(
+        FAILED | {"name": name}, LETTERHEAD, message_id=MESSAGE_ID, recipient="ann@mail.example", language="en", now=NOW
+    ).as_bytes(policy=SMTP)
+
+    subject = raw.partition(b"\r\nSubject: ")[2].partition(b"\r\nDate:")[0]
+    first, *others = subject.split(b"\r\n ")
+    assert all(len(line) <= MAX_LINE for line in [b"Subject: " + first, *(b" " + line for line in others)])
+    for word in re.findall(rb"=\?utf-8\?b\?(.*?)\?=", subject):
+        assert b64decode(word, validate=True).decode()
 
 
 def words_of(text: str) -> list[str]:
