@@ -17,6 +17,9 @@ AGREEMENT_MILLISECONDS = 3_600_000
 TOLERANCE_MILLISECONDS = 1000
 """Smaller differences are no step: corrections of a running NTP slew both clocks alike, and do not add up here."""
 
+REMARKABLE_MILLISECONDS = 60_000
+"""A machine that starts again is away for less, and clocks that are set by the network are off by less."""
+
 TOGETHER_MILLISECONDS = 100
 """Both clocks are looked at within this time, or again."""
 
@@ -91,6 +94,11 @@ def _after_boot(clock: Clock, reading: Reading) -> Clock:
 def is_in_question(clock: Clock) -> bool:
     """Return whether the wall clock says something that is not believed yet."""
     return clock.doubt > 0 or abs(clock.step) >= TOLERANCE_MILLISECONDS
+
+
+def is_remarkable(clock: Clock) -> bool:
+    """Return whether an operator should look at it: nothing is removed by what the wall clock says, for an hour."""
+    return is_in_question(clock) and max(abs(clock.step), clock.doubt) >= REMARKABLE_MILLISECONDS
 
 
 def may_be_believed(clock: Clock, reading: Reading) -> bool:

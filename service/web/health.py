@@ -6,6 +6,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +18,8 @@ from service.web import documented
 from service.web.options import FORMATS, LEVELS
 from service.web.parts import Parts, parts_of
 from service.web.routing import get_and_head
+from storage import clock_table
+from storage.clock import is_remarkable, unproven
 from storage.errors import StorageError
 from storage.job_views import live_workers
 
@@ -44,7 +47,16 @@ async def readyz(request: Request) -> dict[str, Any]:
         missing = ", ".join(name for name, is_well in checks.items() if not is_well)
         sentences = [f"Not ready: {missing}.", *(f"{_capital(str(error))}." for error in lost.values())]
         raise ServiceError(NOT_HEALTHY, " ".join(sentences), headers={"Retry-After": "5"}, checks=checks)
-    return {"status": "ok", "checks": checks}
+    return {"status": "ok", "checks": checks, "warnings": await parts.read(_warnings)}
+
+
+def _warnings(connection: Connection) -> list[str]:
+    """Return what does not keep the service from its work, and wants an operator all the same."""
+    clock = clock_table.read(connection)
+    if not is_remarkable(clock):
+        return []
+    seconds, way = round(abs(unproven(clock)) / 1000), "behind" if unproven(clock) < 0 else "ahead of"
+    return [f"The wall clock is {seconds} s {way} the time that has certainly passed, and not believed yet."]
 
 
 def _capital(sentence: str) -> str:

@@ -192,6 +192,7 @@ class Health(Shape):
 
     status: Literal["ok"]
     checks: dict[str, bool] | None = None
+    warnings: list[str] | None = Field(None, description="What an operator should look at though all is well.")
 
 
 class LimitsDocument(Shape):

@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 
 from storage import clock_table
-from storage.clock import TOLERANCE_MILLISECONDS, Clock, is_in_question, read_clocks, unproven
+from storage.clock import TOLERANCE_MILLISECONDS, Clock, is_in_question, is_remarkable, read_clocks, unproven
 from storage.database import Database
-
-REMARKABLE_MILLISECONDS = 60_000
-"""A machine that starts again is away for less, and clocks that are set by the network are off by less."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +26,7 @@ def _tell(before: Clock, after: Clock) -> None:
     is_new = after.boot_id != before.boot_id or abs(after.step - before.step) >= TOLERANCE_MILLISECONDS
     told = {"ahead_seconds": round(unproven(after) / 1000, 1)}
     if is_in_question(after) and is_new:
-        level = logging.WARNING if abs(unproven(after)) >= REMARKABLE_MILLISECONDS else logging.INFO
+        level = logging.WARNING if is_remarkable(after) else logging.INFO
         _log.log(level, "the wall clock is not believed yet; nothing is removed by it", extra=told)
     elif is_in_question(before) and not is_in_question(after):
         _log.info("the wall clock is believed", extra=told)

@@ -6,13 +6,15 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from service.web.schemas import Health, LimitsDocument, Problem
-from storage import worker_table
+from storage import clock_table, worker_table
+from storage.clock import read_clocks
 from storage.errors import JobNotFound, StorageFailed
 from storage.file_store import Space, random_id
 from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
@@ -86,6 +88,21 @@ def test_it_is_ready_with_a_live_worker(app: InProcess) -> None:
         "worker": True,
         "accepting": True,
     }
+
+
+@pytest.mark.parametrize(("step", "told"), [(7_200_000, "ahead of"), (-7_200_000, "behind"), (30_000, None)])
+def test_a_clock_that_is_not_believed_is_named_and_leaves_it_ready(app: InProcess, step: int, told: str | None) -> None:
+    register(app)
+    read = read_clocks()
+    stepped = replace(read, wall=read.wall + step)
+    act(app.parts.database, lambda connection: clock_table.advance(connection, stepped))
+
+    answer = app.client.get("/readyz")
+
+    assert answer.status_code == 200
+    warnings = Health.model_validate(answer.json()).warnings
+    line = f"The wall clock is {abs(step) // 1000} s {told} the time that has certainly passed, and not believed yet."
+    assert warnings == ([line] if told else [])
 
 
 def checks_of(app: InProcess) -> dict[str, bool]:
