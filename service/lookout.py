@@ -47,7 +47,7 @@ class Lookout:
     def look(self) -> None:
         """Tell the log what has changed since the last look; a log of the database that was removed is brought home."""
         lost = self.lost()
-        told = {name: f"{error}: {error.path}" for name, error in lost.items()}
+        told = {name: f"{error.path}: {error}" for name, error in lost.items()}
         for name, text in told.items():
             if self._told.get(name) != text:
                 _log.error("what is stored has been pulled away, nothing is taken until it is back: %s", text)

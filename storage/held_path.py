@@ -64,14 +64,20 @@ def is_at(path: Path, wanted: str) -> bool:
 
 
 def fate(path: Path) -> str:
-    """Return what has become of a path that no longer leads where it did, as the end of a sentence."""
+    """Return what has become of a path that no longer leads where it did, and what to do, as the end of a sentence.
+
+    A process never goes on with a copy by itself, however alike: what it has open may hold commits that the copy lacks.
+    """
     try:
         path.stat()
     except FileNotFoundError:
-        return "has been removed or renamed while it was in use"
+        return "has been removed or renamed while it was in use; put the very same one back, and the service goes on"
     except OSError as error:
         return f"cannot be reached any more ({error.strerror})"
-    return "has been replaced by another while it was in use"
+    return (
+        "has been replaced by another while it was in use; put the very same one back, and the service goes on, "
+        "or restart the service to go on with this one"
+    )
 
 
 class LockFile:

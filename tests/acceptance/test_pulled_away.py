@@ -110,6 +110,30 @@ def test_nothing_is_promised_until_it_is_put_back(start_service: StartService, p
         assert job_at(service.url, job["id"])["status"] == "succeeded"
 
 
+def test_a_copy_of_the_database_is_taken_after_a_restart_and_not_before(start_service: StartService) -> None:
+    service = start_service()
+    jobs = [upload(service.url, b"acknowledged %d" % number) for number in range(3)]
+    for job in jobs:
+        succeeded(service.url, job["id"])
+    database = service.data_dir / "vacpack.db"
+    copy = shutil.copy(database, database.with_suffix(".copy"))
+    jobs.append(succeeded(service.url, upload(service.url, b"acknowledged 3")["id"]))
+    database.unlink()
+    Path(copy).rename(database)
+
+    refused(service, b"small")
+    told = "or restart the service to go on with this one"
+    assert told in ask(f"{service.url}/readyz").json["detail"]
+    until(lambda: told in service.log(), what="a word")
+
+    service.stop()
+    service.start()
+
+    for number, job in enumerate(jobs):
+        assert ask(f"{service.url}/jobs/{job['id']}/original").body == b"acknowledged %d" % number
+    succeeded(service.url, upload(service.url, LARGE)["id"])
+
+
 def test_an_upload_that_is_under_way_is_not_promised(start_service: StartService) -> None:
     service = start_service()
     files = service.data_dir / "files"
