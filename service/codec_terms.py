@@ -48,14 +48,20 @@ class Level(StrEnum):
 class CodecError(Exception):
     """Bytes cannot be compressed or decompressed: corrupt, cut short, followed by garbage, or not as announced.
 
-    The only error of the codecs and archives besides those that the input iterator itself raises.
+    The only error of the codecs and archives besides MemoryError and those that the input iterator itself raises.
     """
+
+
+_NO_MEMORY = ("not enough memory", "could not allocate", "out of memory")
+"""What zstandard, isal and deflate say; their errors carry no code."""
 
 
 @contextmanager
 def translated(*errors: type[Exception]) -> Iterator[None]:
-    """Turn a library's ``errors`` into ``CodecError``."""
+    """Turn a library's ``errors`` into ``CodecError``, or MemoryError where they say that."""
     try:
         yield
     except errors as error:
+        if any(words in str(error).lower() for words in _NO_MEMORY):
+            raise MemoryError from error
         raise CodecError(str(error)) from error

@@ -1,15 +1,19 @@
-"""Why an attempt can fail, in one table: a stable code, a sentence for people, and whether trying again may help.
+"""Why an attempt can fail: a stable code, a sentence for people, whether trying again may help. And what is no failure.
 
-``work`` raises ``AttemptFailed`` where it knows the reason; ``failure_of`` finds one for every other error.
+``work`` raises ``AttemptFailed`` where it knows that the reason is this file; ``trouble_of`` tells the errors that are
+the machine's, for which no job is blamed; ``failure_of`` finds a reason for every other error.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.codec import CodecError
+from storage.database_errors import trouble_of_database
 from storage.errors import StorageError, StorageFull
+from storage.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,75 @@ FAILURES: Mapping[str, FailureKind] = {
     "source_damaged": FailureKind("The stored upload is not what arrived."),
     "codec_failed": FailureKind("The file could not be compressed."),
     "verify_failed": FailureKind("The compressed file did not give the original back, so it was thrown away."),
+    # These two stand in rows of earlier versions: they are the machine's, and a pause now.
     "disk_full": FailureKind("There was no room left to store the result."),
-    "storage_failed": FailureKind("The storage could not be read or written."),
     "out_of_memory": FailureKind("There was not enough memory to compress the file."),
+    "storage_failed": FailureKind("The storage could not be read or written."),
     "internal_error": FailureKind("Something went wrong in the service."),
     # These two are written by ``storage.job_rescue``: the worker could not do it any more.
     "worker_lost": FailureKind("Working on this file ended the worker each time.", is_fatal=True),
     "worker_stalled": FailureKind("The worker stopped answering while it worked on this file."),
 }
 """Every ``error_code`` a job can have. Titles are shown in the status as ``error.title``."""
+
+
+MACHINE: Mapping[int, Trouble] = {
+    errno.ENOSPC: Trouble.ROOM,
+    errno.EDQUOT: Trouble.ROOM,
+    errno.EIO: Trouble.DISK,
+    errno.EREMOTEIO: Trouble.DISK,
+    errno.EUCLEAN: Trouble.DISK,
+    errno.ESTALE: Trouble.DISK,
+    errno.ENODEV: Trouble.DISK,
+    errno.ENXIO: Trouble.DISK,
+    errno.ENOTCONN: Trouble.DISK,
+    errno.ENOMEM: Trouble.MEMORY,
+    errno.EMFILE: Trouble.DESCRIPTORS,
+    errno.ENFILE: Trouble.DESCRIPTORS,
+    errno.EROFS: Trouble.READ_ONLY,
+    errno.EACCES: Trouble.NOT_WRITABLE,
+    errno.EPERM: Trouble.NOT_WRITABLE,
+}
+"""The errors of the system that are the machine's and not a file's, wherever an attempt meets them, but for one place:
+what cannot be read of the upload itself (``work.source_reader``) may be that file alone."""
+
+TROUBLES: Mapping[Trouble, str] = {
+    Trouble.ROOM: "no room is left on the disk",
+    Trouble.INODES: "the disk can hold no more files (out of inodes)",
+    Trouble.DISK: "the disk reports errors",
+    Trouble.MEMORY: "there is not enough memory",
+    Trouble.DESCRIPTORS: "too many files are open",
+    Trouble.THREADS: "no thread can be started",
+    Trouble.LOCKED: "another program keeps the database locked",
+    Trouble.READ_ONLY: "the disk is mounted read-only",
+    Trouble.NOT_WRITABLE: "the folder may not be written",
+    Trouble.HANGING: "the disk does not answer",
+}
+"""Each trouble as operators read it, in the log and in ``/readyz``."""
+
+NO_FILE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Those of them that say nothing of the file that was asked for."""
+
+_NO_THREAD = "can't start new thread"
+"""What Python says; there is no code for it."""
+
+
+def trouble_of(error: BaseException) -> Trouble | None:
+    """Return which trouble of the machine an error means; None: it concerns what was being done."""
+    match error:
+        case AttemptFailed():
+            return None
+        case MemoryError():
+            return Trouble.MEMORY
+        case StorageError():
+            cause = error.__cause__
+            found = MACHINE.get(cause.errno or 0) if isinstance(cause, OSError) else None
+            return found or (Trouble.ROOM if isinstance(error, StorageFull) else None)
+        case OSError():
+            return MACHINE.get(error.errno or 0)
+        case RuntimeError() if _NO_THREAD in str(error):
+            return Trouble.THREADS
+    return trouble_of_database(error)
 
 
 class AttemptFailed(Exception):
@@ -49,15 +113,14 @@ class AttemptFailed(Exception):
 
 
 def failure_of(error: Exception) -> AttemptFailed:
-    """Return the failure that an error means. Its detail holds no path and nothing of the error's own text."""
+    """Return the failure that an error means where it is no trouble of the machine.
+
+    Its detail holds no path and nothing of the error's own text.
+    """
     if isinstance(error, AttemptFailed):
         return error
-    if isinstance(error, StorageFull):
-        return AttemptFailed("disk_full", "The disk was full while the result was being written.")
     if isinstance(error, (StorageError, OSError)):
         return AttemptFailed("storage_failed", "A stored file could not be read or written.")
     if isinstance(error, CodecError):
         return AttemptFailed("codec_failed", "The compressor refused the data.")
-    if isinstance(error, MemoryError):
-        return AttemptFailed("out_of_memory", "The compressor asked for more memory than there was.")
     return AttemptFailed("internal_error", f"The attempt ended with an unexpected {type(error).__name__}.")

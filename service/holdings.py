@@ -17,6 +17,7 @@ from storage.database import Database
 from storage.errors import FilesRefused, FilesServed, StorageError
 from storage.file_owner import FileOwner, is_marked
 from storage.held_path import HeldPath, LockFile
+from storage.reserve import Reserve
 
 
 class ForeignFiles(CannotStart):
@@ -42,6 +43,8 @@ def prepare(settings: Settings, revision: str = "head") -> None:
             f"there is no database at {settings.database_url}, but the files in {folder} belong to one; put it back, "
             f"or move the files away to begin anew"
         )
+    # On a full disk a service must start all the same: without it nobody can delete.
+    Reserve(database_file(settings)).give_if_short()
     migrate(settings.database_url, revision)
     if revision == "head":
         # Before anything reads the time: after a restart of the machine the clock must be set anew.

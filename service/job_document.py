@@ -11,6 +11,7 @@ from typing import Any
 
 from service.codec_terms import ARCHIVE_FORMATS
 from service.failures import FAILURES, SOURCE_MISSING
+from service.language import words
 from storage.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
 
@@ -46,6 +47,7 @@ def document(row: Row, public_url: str = "") -> dict[str, Any]:
         "level": row["level"],
         "progress": progress(row),
         "queue_position": row["queue_position"],
+        "waiting_for": row.get("waiting_for"),
         "attempt": row["attempts"],
         "max_attempts": row["max_attempts"],
         "cancel_requested": row["cancel_requested_at"] is not None,
@@ -173,9 +175,9 @@ def timestamp(milliseconds: int | None) -> str | None:
 
 
 def etag(row: Row) -> str:
-    """Return the strong entity tag: the version, and the place in the queue while that is shown."""
-    position = row["queue_position"]
-    return f'"{row["version"]}"' if position is None else f'"{row["version"]}-{position}"'
+    """Return the strong entity tag: the version, and while it waits its place in the queue and any trouble."""
+    shown = (row["version"], row["queue_position"], row.get("waiting_for"))
+    return f'"{"-".join(str(part) for part in shown if part is not None)}"'
 
 
 def retry_after_seconds(row: Row) -> int | None:
@@ -218,7 +220,7 @@ def line(row: Row) -> str:
     """Return the status as one line for people: what, how far, what next."""
     match JobStatus(row["status"]):
         case JobStatus.QUEUED:
-            return f"queued: {row['name']}, {_place(row['queue_position'])} in line"
+            return f"queued: {row['name']}, {_place(row['queue_position'])} in line{_waiting(row)}"
         case JobStatus.RUNNING:
             return f"running: {row['name']}, {_running(row)}"
         case JobStatus.SUCCEEDED:
@@ -227,6 +229,11 @@ def line(row: Row) -> str:
             return f"failed: {row['name']}, {row['error_code']}: {row['error_detail']}"
         case status:
             return f"{status}: {row['name']}"
+
+
+def _waiting(row: Row) -> str:
+    trouble = row.get("waiting_for")
+    return f", {words('en').or_else(f'waiting.{trouble}', 'waiting.other')}" if trouble else ""
 
 
 def _place(position: int) -> str:

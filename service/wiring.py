@@ -28,6 +28,7 @@ from service.open_files import open_file_limit
 from service.places import check_database_is_there, files_folder, make_data_folder
 from service.settings import Settings
 from service.sink import Sink
+from service.soundness import Sounding, trouble_with_database, trouble_with_files
 from service.web.arrivals import Arrivals
 from service.web.broadcaster import Broadcaster
 from service.web.keys import Keys
@@ -41,7 +42,7 @@ from service.work.life_lock import LifeLocks
 from service.work.loop import Loop
 from service.work.pace import Pace
 from service.work.scrub import CannotScrub, Scrubber, Tally
-from service.work.standalone import run_standalone
+from service.work.standalone import reserve_loop, run_standalone
 from service.work.sweep import Sweeper
 from service.work.timekeeping import keep_time
 from service.work.work_settings import work_settings
@@ -54,6 +55,7 @@ from storage.file_owner import FileOwner, is_owner
 from storage.group_writer import GroupWriter
 from storage.job_views import Backlog, backlog
 from storage.local_files import LocalFiles
+from storage.trouble import Trouble
 
 LIST_THREADS = 4
 
@@ -117,7 +119,18 @@ def make_parts(
         keys=Keys(admin_token=admin_token(settings), secret=secret),
         metrics=metrics,
         list_limiter=CapacityLimiter(LIST_THREADS),
+        health_limiter=CapacityLimiter(1),
+        soundings={
+            "files": Sounding(partial(_trouble_with_room, store, settings)),
+            "database": Sounding(partial(trouble_with_database, database)),
+        },
     )
+
+
+def _trouble_with_room(store: LocalFiles, settings: Settings) -> Trouble | None:
+    found = trouble_with_files(files_folder(settings))
+    is_short = store.space().free_bytes < settings.min_free_bytes
+    return found or (Trouble.ROOM if is_short else None)
 
 
 class Service:
@@ -137,7 +150,9 @@ class Service:
         self._lookout = Lookout(self._database, checks)
         self._looking = Loop("looking after what is stored", self._lookout.look, pause_seconds=LOOK_SECONDS)
         self._writer = GroupWriter(self._database, self._store, self._lookout.check)
-        self._worker = EmbeddedWorker(work_settings(settings), self._writer.run) if settings.embedded_worker else None
+        # What a dead worker held is given back on a full disk too.
+        rescue = partial(self._writer.run, frees=True)
+        self._worker = EmbeddedWorker(work_settings(settings), rescue) if settings.embedded_worker else None
         dispatcher = self._worker or NoDispatcher()
         self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher, self._lookout)
         path = settings.audit_log_file
@@ -145,6 +160,7 @@ class Service:
         self._checkpointer = Checkpointer(self._database)
         run = self._checkpointer.run
         self._checkpoints = Loop("moving the write-ahead log", run, pause_seconds=CHECKPOINT_SECONDS)
+        self._reserving = reserve_loop(self._database)
         self._stopping: asyncio.Task[None] | None = None
 
     def sweep_at_start(self) -> None:
@@ -159,6 +175,7 @@ class Service:
         self._looking.start()
         self._writer.start()
         self._checkpoints.start()
+        self._reserving.start()
         if self._audit_log is not None:
             self._audit_log.start()
         if self._worker is not None:
@@ -180,6 +197,7 @@ class Service:
         await self.parts.audit.close()
         self._writer.stop()
         self._checkpoints.stop()
+        self._reserving.stop()
         self._checkpointer.close()
         if self._audit_log is not None:
             self._audit_log.stop()
@@ -236,6 +254,7 @@ def sweep(settings: Settings, *, trusts_clock: bool = False) -> dict[str, int]:
         with closing(own_files(settings, database)) as owner:
             sweeper = _sweeper(settings, database, open_store(settings, owner))
             rows, files = sweeper.rows(), sweeper.files(source_grace_seconds=settings.orphan_grace_seconds)
+            database.reserve.keep()
     finally:
         database.close()
     return {name: count + getattr(files, name) for name, count in asdict(rows).items()}

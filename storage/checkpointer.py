@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import closing
 
 from sqlalchemy import update
 
@@ -37,11 +36,10 @@ class Checkpointer:
             sqlalchemy.exc.OperationalError: the database stayed locked.
             OSError: the lock's file cannot be made.
         """
-        if self._database.wal_bytes() <= WAL_BYTES or not self._is_in_charge() or not self._move():
+        if self._database.wal_bytes() <= WAL_BYTES or not self._is_in_charge() or not self._database.move_log():
             return False
         # The first commit after it begins the log anew and cuts its file to the limit.
-        with self._database.transaction(is_durable=False) as connection:
-            connection.execute(update(clock).values(seen_at=Now()))
+        self._database.free(lambda c: c.execute(update(clock).values(seen_at=Now())), is_durable=False)
         return True
 
     def close(self) -> None:
@@ -49,11 +47,6 @@ class Checkpointer:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
-
-    def _move(self) -> bool:
-        with self._database.transaction(is_durable=False), closing(self._database.reader()) as connection:
-            is_busy, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return not is_busy and frames == moved
 
     def _is_in_charge(self) -> bool:
         if self._descriptor >= 0:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, select, update
 
 from storage import clock as clocks
 from storage.clock import Clock, Reading
+from storage.database import Database, Now
 from storage.lifecycle import JobStatus, MessageStatus
 from storage.models import attempts, clock, deliveries, idempotency_keys, jobs, outbox, status_literal, workers
 
@@ -41,6 +42,16 @@ def advance(connection: Connection, reading: Reading, *, is_trusted: bool = Fals
     if _is_news(before, after):
         connection.execute(update(clock).values(dict(zip(_names(), astuple(after), strict=True))))
     return before, after
+
+
+def write_seen(database: Database) -> None:
+    """Commit something small, durably: the time.
+
+    Raises:
+        sqlalchemy.exc.OperationalError, StorageLost: as ``Database.transaction``.
+    """
+    with database.transaction() as connection:
+        connection.execute(update(clock).values(seen_at=Now()))
 
 
 def _names() -> tuple[str, ...]:

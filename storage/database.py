@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import BigInteger, ClauseElement, Connection, Engine, create_engine, event
@@ -27,8 +27,13 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from storage.clock import boot_milliseconds
+from storage.database_errors import is_full, trouble_of_database
 from storage.database_files import DatabaseFiles
 from storage.errors import StorageError, StorageLost
+from storage.reserve import Reserve
+from storage.trouble import Trouble
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT_MILLISECONDS = 10_000
 
@@ -88,8 +93,7 @@ def write_ahead(connection: sqlite3.Connection, *, timeout_milliseconds: int = B
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            is_held = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            if not is_held or time.monotonic() > deadline:
+            if trouble_of_database(error) is not Trouble.LOCKED or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
@@ -157,6 +161,7 @@ class Database:
         if self.url.database in (None, "", ":memory:"):
             raise ValueError("the database must be a file, because several processes share it")
         self._ends_at = math.inf
+        self.reserve = Reserve(Path(str(self.url.database)))
         self._files = DatabaseFiles(Path(str(self.url.database)), self.reader)
         self.engine = _engine(self.url, self._connect, self._files.hold, lambda: self._ends_at)
 
@@ -197,6 +202,49 @@ class Database:
             yield connection
         if is_durable:
             self.check()
+
+    def free(self, change: Callable[[Connection], T], *, is_durable: bool = True) -> T:
+        """Return what ``change`` returns, run in one transaction as above; on a full disk the reserve gives it room.
+
+        For what makes room, and for what workers must record to give up what they hold. ``change`` is called again
+        after a roll back.
+
+        Raises:
+            sqlalchemy.exc.OperationalError, StorageLost: as ``transaction``; of room only when the reserve is used up.
+        """
+        is_log_moved = False
+        while True:
+            try:
+                with self.transaction(is_durable=is_durable) as connection:
+                    return change(connection)
+            except OperationalError as error:
+                if not is_full(error):
+                    raise
+                # A log that has been moved is written over, and grows no more: that gives more than the reserve holds.
+                if not is_log_moved and self.move_log():
+                    is_log_moved = True
+                elif not self.reserve.give():
+                    raise
+
+    def move_log(self) -> bool:
+        """Move the write-ahead log into the database while nobody commits; return whether all of it was moved.
+
+        What a reader still looks at stays. On a full disk the reserve gives the database room.
+
+        Raises:
+            sqlalchemy.exc.OperationalError, sqlite3.OperationalError, StorageLost: as ``transaction``.
+        """
+        while True:
+            try:
+                with self.transaction(is_durable=False), closing(self.reader()) as connection:
+                    is_busy, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except (OperationalError, sqlite3.OperationalError) as error:
+                if not is_full(error):
+                    raise
+                if not self.reserve.give():
+                    return False
+            else:
+                return bool(not is_busy and frames == moved)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -291,12 +339,7 @@ def _execute_patiently(connection: Connection, statement: str, ends_at: Callable
         try:
             connection.exec_driver_sql(statement)
         except OperationalError as error:
-            if not _is_busy(error) or time.monotonic() >= min(deadline, ends_at()):
+            if trouble_of_database(error) is not Trouble.LOCKED or time.monotonic() >= min(deadline, ends_at()):
                 raise
         else:
             return
-
-
-def _is_busy(error: OperationalError) -> bool:
-    # Extended codes carry the plain one in their last byte.
-    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

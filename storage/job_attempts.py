@@ -1,4 +1,4 @@
-"""Every change a worker makes to a job: claim, heartbeat, finish, fail, confirm_cancel, release.
+"""Every change a worker makes to a job: claim, heartbeat, finish, fail, confirm_cancel, release, pause.
 
 Each is one conditional UPDATE, fenced by the epoch; zero rows means somebody else won. All functions take the caller's
 open transaction and never commit. Statuses are written as literals, so that partial indexes are used. What owners and
@@ -35,6 +35,7 @@ from storage.file_store import Key
 from storage.lifecycle import JobStatus
 from storage.models import attempts, jobs, sources, status_literal
 from storage.outbox import add_for_ended
+from storage.trouble import Trouble
 from storage.work_totals import Outcome, count
 
 
@@ -301,6 +302,21 @@ def release(connection: Connection, job: ClaimedJob) -> None:
     Raises:
         StaleAttempt: the attempt is over.
     """
+    _give_back(connection, job, "released")
+
+
+def pause(connection: Connection, job: ClaimedJob, trouble: Trouble, *, pause_milliseconds: int) -> None:
+    """Give the job back because the machine is in trouble, the attempt uncounted, behind those that are due by then.
+
+    Cancelled if that was asked for.
+
+    Raises:
+        StaleAttempt: the attempt is over.
+    """
+    _give_back(connection, job, "paused", trouble, run_at=Now() + pause_milliseconds)
+
+
+def _give_back(connection: Connection, job: ClaimedJob, outcome: str, code: str = "", **changes: Any) -> None:
     left = leave(
         connection,
         _FENCE,
@@ -308,10 +324,11 @@ def release(connection: Connection, job: ClaimedJob) -> None:
         is_final=_WAS_CANCELLED,
         fence=_fence_of(job),
         attempts=jobs.c.attempts - 1,
+        **changes,
     )
     if not left:
         raise StaleAttempt(job.id, job.epoch)
-    end_attempt(connection, job, "released")
+    end_attempt(connection, job, outcome, code=code)
 
 
 @dataclass(frozen=True, slots=True)

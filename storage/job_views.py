@@ -43,13 +43,16 @@ def _with_position() -> Select[Any]:
         .correlate(jobs)
         .subquery("counted")
     )
+    # A subquery of a few rows, asked only for what waits: if one worker claims, the job is not held up.
+    waits = select(case((func.count() == func.count(workers.c.waiting_for), func.max(workers.c.waiting_for))))
+    waiting_for = case((jobs.c.status == _QUEUED, waits.scalar_subquery())).label("waiting_for")
     position = select(func.count() + literal_column("1")).select_from(counted).scalar_subquery()
-    return select(jobs, case((jobs.c.status == _QUEUED, position)).label("queue_position"))
+    return select(jobs, case((jobs.c.status == _QUEUED, position)).label("queue_position"), waiting_for)
 
 
-STATUS_COLUMNS: tuple[str, ...] = (*jobs.c.keys(), "queue_position")
-"""The columns of a status row: those of ``jobs``, and the place in the queue while it waits: 1 is next, and
-``LAST_POSITION`` stands for all places from there on."""
+STATUS_COLUMNS: tuple[str, ...] = (*jobs.c.keys(), "queue_position", "waiting_for")
+"""The columns of a status row: those of ``jobs``, while it waits, the place in the queue (1 is next, and
+``LAST_POSITION`` stands for all places from there on) and the trouble of the machine that all workers wait for."""
 
 STATUS_SQL = str(
     _with_position().where(jobs.c.id == bindparam("id")).compile(dialect=sqlite.dialect(paramstyle="qmark"))
@@ -62,6 +65,9 @@ VERSION_SQL = "SELECT version FROM jobs WHERE id = ?"
 
 VERSIONS_SQL = "SELECT id, version, status = 'queued' FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
 """Id, version and whether it waits, of each of the jobs whose ids are given as one JSON array."""
+
+WAITING_SQL = "SELECT CASE WHEN count(*) = count(waiting_for) THEN max(waiting_for) END FROM workers"
+"""The trouble that all workers wait for; NULL if one of them claims, or there is none."""
 
 FRONT_SQL = "SELECT id FROM jobs WHERE status = 'queued' ORDER BY run_at, seq LIMIT ?"
 """The ids of so many jobs that are next, in order: with ``VERSIONS_SQL``, any number of tags in two reads."""

@@ -76,6 +76,8 @@ TRANSITIONS = (
     Transition(_R, _C, "fail", "the attempt failed while a cancel was waiting"),
     Transition(_R, _Q, "release", "the worker is shutting down and gives the job back, uncounted"),
     Transition(_R, _C, "release", "the worker is shutting down and a cancel was waiting"),
+    Transition(_R, _Q, "pause", "the machine lacks room, memory or the like: given back uncounted, to be tried later"),
+    Transition(_R, _C, "pause", "the machine lacks something and a cancel was waiting"),
     Transition(_R, _Q, "rescue", "the worker is gone: run again, alone if the worker died of something"),
     Transition(_R, _F, "rescue", "the job has ended too many workers, or its attempts are used up"),
     Transition(_R, _C, "rescue", "the worker is gone and a cancel was waiting"),

@@ -165,6 +165,8 @@ workers = Table(
     Column("capacity", Integer, nullable=False),
     _milliseconds("started_at", nullable=False),
     _milliseconds("heartbeat_at", nullable=False),
+    # The trouble of its machine for which it claims nothing, as ``Trouble`` says it; NULL: it claims.
+    Column("waiting_for", String(16)),
 )
 
 idempotency_keys = Table(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from storage.database import Now, Proven
 from storage.lifecycle import JobStatus
 from storage.models import jobs, status_literal, workers
+from storage.trouble import Trouble
 
 
 def register(connection: Connection, worker_id: str, *, host: str, pid: int, capacity: int) -> None:
@@ -15,13 +16,20 @@ def register(connection: Connection, worker_id: str, *, host: str, pid: int, cap
     connection.execute(insert(workers).values(started_at=Now(), heartbeat_at=Now(), **row))
 
 
-def sign_of_life(connection: Connection, worker_id: str) -> bool:
-    """Record that the worker is alive now; return whether it is still entered.
+def sign_of_life(connection: Connection, worker_id: str, waiting_for: Trouble | None = None) -> bool:
+    """Record that the worker is alive now, and what it waits for; return whether it is still entered.
 
     One that was silent for long (a machine that slept) has been forgotten, and must register again.
     """
-    statement = update(workers).where(workers.c.id == worker_id).values(heartbeat_at=Now())
+    statement = update(workers).where(workers.c.id == worker_id).values(heartbeat_at=Now(), waiting_for=waiting_for)
     return connection.execute(statement).rowcount == 1
+
+
+def paused(connection: Connection) -> dict[str, int]:
+    """Return how many workers claim nothing, by the trouble they wait for."""
+    query = select(workers.c.waiting_for, func.count()).where(workers.c.waiting_for.is_not(None))
+    rows = connection.execute(query.group_by(workers.c.waiting_for)).all()
+    return {row[0]: row[1] for row in rows}
 
 
 def unregister(connection: Connection, worker_id: str) -> None:

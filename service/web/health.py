@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from anyio import to_thread
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from service.email_address import MAX_ADDRESSES
 from service.errors import NOT_HEALTHY, ServiceError
+from service.failures import TROUBLES
 from service.settings import missing_for_email
 from service.web import documented
 from service.web.options import FORMATS, LEVELS
@@ -20,8 +22,9 @@ from service.web.parts import Parts, parts_of
 from service.web.routing import get_and_head
 from storage import clock_table
 from storage.clock import is_remarkable, unproven
-from storage.errors import StorageError
+from storage.errors import StorageError, StorageLost
 from storage.job_views import live_workers
+from storage.trouble import Trouble
 
 router = APIRouter(tags=["operations"])
 
@@ -39,14 +42,12 @@ async def livez() -> dict[str, str]:
 async def readyz(request: Request) -> dict[str, Any]:
     """Return ok if database, files and a worker are there, and the service is not about to stop."""
     parts = parts_of(request)
-    checks = await to_thread.run_sync(_checks, parts, limiter=parts.list_limiter)
+    checks, reasons = await to_thread.run_sync(_checks, parts, limiter=parts.health_limiter)
     checks["accepting"] = not parts.watch.is_draining
     lost = parts.lookout.lost()
     checks |= dict.fromkeys(lost, False)
     if not all(checks.values()):
-        missing = ", ".join(name for name, is_well in checks.items() if not is_well)
-        sentences = [f"Not ready: {missing}.", *(f"{_capital(str(error))}." for error in lost.values())]
-        raise ServiceError(NOT_HEALTHY, " ".join(sentences), headers={"Retry-After": "5"}, checks=checks)
+        raise _not_healthy(checks, reasons, lost)
     return {"status": "ok", "checks": checks, "warnings": await parts.read(_warnings)}
 
 
@@ -59,11 +60,39 @@ def _warnings(connection: Connection) -> list[str]:
     return [f"The wall clock is {seconds} s {way} the time that has certainly passed, and not believed yet."]
 
 
+def _not_healthy(
+    checks: Mapping[str, bool], reasons: Mapping[str, Trouble], lost: Mapping[str, StorageLost]
+) -> ServiceError:
+    missing = ", ".join(name for name, is_well in checks.items() if not is_well)
+    sentences = [
+        f"Not ready: {missing}.",
+        *(f"{_capital(name)}: {TROUBLES[reason]} ({reason})." for name, reason in reasons.items()),
+        *(f"{_capital(str(error))}." for error in lost.values()),
+    ]
+    told = {name: str(reason) for name, reason in reasons.items()}
+    headers = {"Retry-After": "5"}
+    return ServiceError(NOT_HEALTHY, " ".join(sentences), headers=headers, checks=checks, reasons=told)
+
+
 def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _checks(parts: Parts) -> dict[str, bool]:
+def _checks(parts: Parts) -> tuple[dict[str, bool], dict[str, Trouble]]:
+    """Return what is well, and the trouble by the name of its check; takes two seconds at most.
+
+    While something hangs nothing else is asked: whoever asks would hang too.
+    """
+    for sounding in parts.soundings.values():
+        sounding.begin()
+    found = {name: sounding.answer() for name, sounding in parts.soundings.items()}
+    reasons = {name: trouble for name, trouble in found.items() if trouble is not None}
+    is_hanging = Trouble.HANGING in reasons.values()
+    checks = dict.fromkeys(found, True) if is_hanging else _looked_at(parts)
+    return checks | dict.fromkeys(reasons, False), reasons
+
+
+def _looked_at(parts: Parts) -> dict[str, bool]:
     checks = dict.fromkeys(("database", "files", "worker"), False)
     try:
         with parts.database.read() as connection:

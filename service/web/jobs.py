@@ -153,7 +153,7 @@ async def cancel_job(
 ) -> Response:
     """Cancel a queued job at once (200), ask a running one to stop (202)."""
     parts = managed(request, job_id, audit, is_live=True)
-    status = await parts.writer.run(partial(commands.cancel, job_id=job_id, by=audit.requester))
+    status = await parts.writer.run(partial(commands.cancel, job_id=job_id, by=audit.requester), frees=True)
     audit.written()
     background.add_task(parts.wake)
     return _changed(request, parts, job_id, status=202 if status is JobStatus.RUNNING else 200)
@@ -195,7 +195,7 @@ async def delete_by_form(
 
 
 async def _delete(parts: Parts, job_id: str, audit: Audited) -> None:
-    keys = await parts.writer.run(partial(commands.delete, job_id=job_id, by=audit.requester))
+    keys = await parts.writer.run(partial(commands.delete, job_id=job_id, by=audit.requester), frees=True)
     audit.written()
     await parts.sink.call(parts.store.delete, keys)
 

@@ -18,7 +18,9 @@ from storage.job_views import backlog
 from storage.lifecycle import MessageKind
 from storage.outbox import pending
 from storage.result_damage import damaged_results
+from storage.trouble import Trouble
 from storage.work_totals import totals
+from storage.worker_table import paused
 
 
 class HttpMetrics:
@@ -60,6 +62,7 @@ class _JobCollector(Collector):
             counted = totals(connection)
             damaged = damaged_results(connection)
             messages, deliveries = pending(connection), delivery_counts(connection)
+            waiting_workers = paused(connection)
             ahead = unproven(observed(read(connection), read_clocks()))
         space = self._store.space()
         set_aside = [file.size_bytes for file in self._store.quarantine.files()]
@@ -72,6 +75,7 @@ class _JobCollector(Collector):
             "vacpack_disk_total_bytes": ("Size of the disk that holds the files.", space.total_bytes),
             "vacpack_clock_step_seconds": ("How far the wall clock is ahead of proven time.", ahead / 1000),
             "vacpack_database_wal_bytes": ("Size of the write-ahead log.", self._database.wal_bytes()),
+            "vacpack_reserve_bytes": ("Room kept for what makes room.", self._database.reserve.size_bytes()),
             "vacpack_quarantined_files": ("Files that no row names, kept aside.", len(set_aside)),
             "vacpack_quarantined_bytes": ("Room that they take.", sum(set_aside)),
         }
@@ -89,7 +93,15 @@ class _JobCollector(Collector):
                 value = row[name] / 1000 if name == "milliseconds" else row[name]
                 family.add_metric([row[label] for label in labels], value)
         yield from counters.values()
+        yield _of_pauses(waiting_workers)
         yield from _of_messages(messages, deliveries)
+
+
+def _of_pauses(waiting: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily("vacpack_workers_paused", "Workers that claim nothing.", labels=("waiting_for",))
+    for trouble in Trouble:
+        family.add_metric([trouble], waiting.get(trouble, 0))
+    return family
 
 
 def _of_messages(waiting: Mapping[str, int], deliveries: Iterable[RowMapping]) -> Iterator[Metric]:

@@ -42,7 +42,7 @@ _environment = Environment(
 # Words as themselves: escaped, each Chinese character takes twice the room.
 _environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
 
-_SCRIPT_WORDS = ("unit.", "list.", "files.", "state.", "act.", "script.", "failure.")
+_SCRIPT_WORDS = ("unit.", "list.", "files.", "state.", "waiting.", "act.", "script.", "failure.")
 SCRIPT_ERRORS = (
     *("upload_too_large", "too_many_files", "storage_full", "storage_failed", "internal_error", "bad_option"),
     *("one_file_only", "option_not_offered", "idempotency_mismatch", "job_not_found", "job_expired", "key_needed"),

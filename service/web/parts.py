@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from service.dispatch import Dispatcher
 from service.lookout import Lookout
 from service.settings import Settings
 from service.sink import Sink
+from service.soundness import Sounding
 from service.web.arrivals import Arrivals
 from service.web.broadcaster import Broadcaster
 from service.web.keys import Keys
@@ -49,7 +50,11 @@ class Parts:
     keys: Keys
     metrics: HttpMetrics
     list_limiter: CapacityLimiter
-    """Threads for lists and health: a few, so that they cannot starve anything."""
+    """Threads for lists: a few, so that they cannot starve anything."""
+    health_limiter: CapacityLimiter
+    """One thread for health, which may have to wait for a disk."""
+    soundings: Mapping[str, Sounding]
+    """What is found out by writing, by the name of its check."""
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Return what ``query`` reads, in one of a few threads of its own."""

@@ -45,8 +45,7 @@ def state(row: Row, say: Words) -> str:
     """Return what the job is doing, or what became of it."""
     match JobStatus(row["status"]):
         case JobStatus.QUEUED:
-            position = row["queue_position"]
-            return say("state.queued" if position < LAST_POSITION else "state.queued.far", position=position)
+            return _queued(row, say)
         case JobStatus.RUNNING:
             return _running(row, say)
         case JobStatus.SUCCEEDED:
@@ -55,6 +54,13 @@ def state(row: Row, say: Words) -> str:
             return say("state.failed")
         case _:
             return say("state.cancelled")
+
+
+def _queued(row: Row, say: Words) -> str:
+    position, trouble = row["queue_position"], row.get("waiting_for")
+    place = say("state.queued" if position < LAST_POSITION else "state.queued.far", position=position)
+    waiting = [say.or_else(f"waiting.{trouble}", "waiting.other")] if trouble else []
+    return say("list.separator").join([place, *waiting])
 
 
 def _running(row: Row, say: Words) -> str:

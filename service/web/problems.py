@@ -38,6 +38,7 @@ from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
 from service.web.parts import parts_of
 from service.web.routing import is_nothing, other_methods
+from storage.database_errors import is_full
 from storage.errors import (
     FileMissing,
     JobNotFound,
@@ -169,6 +170,8 @@ def told_as(error: Exception) -> ServiceError:
     match error:
         case ServiceError():
             return error
+        case DBAPIError() | sqlite3.Error() if is_full(error):
+            return ServiceError(STORAGE_FULL, "The disk is full; nothing was kept. Try again later.")
         case DBAPIError() | sqlite3.Error():
             return ServiceError(DATABASE_BUSY, "Try again in a moment.", headers={"Retry-After": "5"})
         case HTTPException():

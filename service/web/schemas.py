@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from storage.audit_table import Action, Actor
 from storage.lifecycle import JobStatus, MessageKind, MessageStatus
+from storage.trouble import Trouble
 
 
 class Shape(BaseModel):
@@ -82,6 +83,11 @@ class Job(Shape):
     level: str
     progress: Progress
     queue_position: int | None = Field(description="1 is next, 100 is 100 or later; null unless queued.")
+    waiting_for: str | None = Field(
+        description="The trouble of the server that holds queued jobs up, which count no attempt for it: "
+        + ", ".join(f"`{trouble}`" for trouble in Trouble)
+        + "; null: none."
+    )
     attempt: int
     max_attempts: int
     cancel_requested: bool

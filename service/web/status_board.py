@@ -16,7 +16,15 @@ from typing import Any
 from service.job_document import as_json, document, etag, retry_after_seconds
 from storage.clock import boot_milliseconds
 from storage.database import PROVEN_OFFSET_SQL
-from storage.job_views import FRONT_SQL, LAST_POSITION, STATUS_COLUMNS, STATUS_SQL, VERSION_SQL, VERSIONS_SQL
+from storage.job_views import (
+    FRONT_SQL,
+    LAST_POSITION,
+    STATUS_COLUMNS,
+    STATUS_SQL,
+    VERSION_SQL,
+    VERSIONS_SQL,
+    WAITING_SQL,
+)
 from storage.lifecycle import JobStatus
 
 MAX_SNAPSHOTS = 10_000
@@ -78,17 +86,21 @@ class StatusBoard:
         return snapshot
 
     def etags(self, job_ids: Iterable[str]) -> dict[str, str]:
-        """Return the entity tags of these jobs as committed now, in two reads for all; jobs that are gone are left out.
+        """Return the entity tags of these jobs as committed now, in three reads for all; those gone are left out.
 
-        A commit between the two can mix old with new in one tag: ``get`` is exact, and is what to ask next.
+        A commit between them can mix old with new in one tag: ``get`` is exact, and is what to ask next.
         """
         found = self._connection.execute(VERSIONS_SQL, (json.dumps(list(job_ids)),)).fetchall()
         front = self._connection.execute(FRONT_SQL, (LAST_POSITION - 1,)).fetchall()
+        waiting_for = self._connection.execute(WAITING_SQL).fetchone()[0]
         places = {job_id: place for place, (job_id,) in enumerate(front, 1)}
-        return {
-            job_id: etag({"version": version, "queue_position": places.get(job_id, LAST_POSITION) if waits else None})
-            for job_id, version, waits in found
-        }
+        tags = {}
+        for job_id, version, waits in found:
+            row = {"version": version, "queue_position": None, "waiting_for": None}
+            if waits:
+                row |= {"queue_position": places.get(job_id, LAST_POSITION), "waiting_for": waiting_for}
+            tags[job_id] = etag(row)
+        return tags
 
     def _is_current(self, snapshot: Snapshot) -> bool:
         """Whether the version is still the same: a fifth of the cost of reading all of it again."""

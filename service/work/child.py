@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from service import logs
 from service.allocator import keep_freed_memory
 from service.archive import ARCHIVES
 from service.codec import CODECS, Codec, Format
+from service.soundness import trouble_of_machine
 from service.terminal import prepare_streams
 from service.work.attempt import Attempt
 from service.work.database_retry import end_of_writing
@@ -29,6 +31,7 @@ from service.work.life_lock import LifeLocks
 from service.work.low_priority import ComputeThreads, lower_process
 from service.work.messengers import messengers
 from service.work.outbox_loop import OutboxLoop
+from service.work.pause import Pause
 from service.work.processor import Processor, RetryPauses
 from service.work.result_maker import Tools
 from service.work.sweep import Sweeper
@@ -74,14 +77,16 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
     store = _owned_files(settings, database)
     compute = ComputeThreads(settings.worker_jobs)
     pauses = RetryPauses(settings.retry_pause_seconds, settings.retry_pause_max_seconds)
-    processor = Processor(database, Tools(store, codecs, ARCHIVES), pauses, compute=compute)
+    probe = partial(trouble_of_machine, Path(settings.files_dir), database)
+    pause = Pause(probe, lambda: store.space().free_bytes)
+    processor = Processor(database, Tools(store, codecs, ARCHIVES), pauses, pause=pause, compute=compute)
     outbox = OutboxLoop(worker_id, database, messengers(settings), poll_seconds=settings.poll_seconds)
 
     def process(job: ClaimedJob, attempt: Attempt) -> None:
         processor.process(job, attempt)
         outbox.wake()
 
-    worker = Worker(worker_id, database, settings, process, check=store.check)
+    worker = Worker(worker_id, database, settings, process, pause=pause, end_by=processor.end_by, check=store.check)
 
     def wake() -> None:
         worker.wake()

@@ -39,19 +39,19 @@ def persist(
 ) -> T:
     """Run ``change`` in one durable transaction and return what it returns, however long that takes.
 
-    A try may fail and yet have been committed, if the error came from the commit itself: ``change`` may find its own
-    work done. The trouble is logged once.
+    On a full disk the reserve gives it room: it is how jobs give up what they hold. A try may fail and yet have been
+    committed, if the error came from the commit itself: ``change`` may find its own work done. The trouble is
+    logged once.
 
     Raises:
         TimeIsUp: the process must end (``Database.end_by``).
-        Exception: what ``change`` raises otherwise, but OperationalError and StorageLost.
+        Exception: what ``change`` raises otherwise, but OperationalError, StorageLost and MemoryError.
     """
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
-            with database.transaction() as connection:
-                return change(connection)
-        except (OperationalError, StorageLost) as error:
+            return database.free(change)
+        except (OperationalError, StorageLost, MemoryError) as error:
             if database.must_end:
                 raise TimeIsUp from error
             if pause == FIRST_PAUSE_SECONDS:

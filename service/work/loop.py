@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from service.failures import TROUBLES, trouble_of
 from storage.errors import StorageLost
 
 LONGEST_PAUSE_SECONDS = 5.0
@@ -61,11 +62,23 @@ class Loop:
             if not self._failures:
                 _log.warning("%s waits: %s", self._name, lost)
             self._failures += 1
-        except Exception:
+        except Exception as error:
             if not self._failures:
-                _log.warning("%s does not work just now; trying again", self._name, exc_info=True)
+                self._tell(error)
             self._failures += 1
         else:
             if self._failures:
                 _log.info("%s works again", self._name)
             self._failures = 0
+
+    def _tell(self, error: Exception) -> None:
+        trouble = trouble_of(error)
+        if trouble is None:
+            _log.warning("%s does not work just now; trying again", self._name, exc_info=error)
+        else:
+            _log.warning("%s waits: %s", self._name, TROUBLES[trouble], extra={"cause": str(_cause(error))})
+
+
+def _cause(error: Exception) -> object:
+    """Return what the driver said, which holds no values, and not the statement."""
+    return getattr(error, "orig", None) or error

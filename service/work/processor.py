@@ -14,15 +14,17 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from service.failures import FAILURES, AttemptFailed, failure_of
+from service.failures import FAILURES, AttemptFailed, failure_of, trouble_of
 from service.work.attempt import Attempt, AttemptStopped, Cancelled, Fenced, Released
 from service.work.database_retry import persist
+from service.work.pause import Pause
 from service.work.result_maker import Made, Tools, make_result
 from storage.database import Database
 from storage.errors import StaleAttempt, StorageError, StorageLost
 from storage.file_store import Key, result_key
-from storage.job_attempts import ClaimedJob, confirm_cancel, fail, finish, release
+from storage.job_attempts import ClaimedJob, confirm_cancel, fail, finish, pause, release
 from storage.job_views import job_rows
+from storage.trouble import Trouble
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -64,11 +66,19 @@ class Processor:
     """Runs attempts. Safe to call from several threads."""
 
     def __init__(
-        self, database: Database, tools: Tools, pauses: RetryPauses, *, compute: Compute = in_this_thread
+        self,
+        database: Database,
+        tools: Tools,
+        pauses: RetryPauses,
+        *,
+        pause: Pause | None = None,
+        compute: Compute = in_this_thread,
     ) -> None:
+        """``pause`` is told of trouble of the machine, for which no attempt is counted."""
         self._database = database
         self._tools = tools
         self._pauses = pauses
+        self._pause = pause or Pause()
         self._compute = compute
 
     def process(self, job: ClaimedJob, attempt: Attempt) -> None:
@@ -91,7 +101,9 @@ class Processor:
         except Released:
             self._leave(job, lambda connection: release(connection, job))
         except Exception as error:
-            self._fail_or_release(job, error)
+            # A pool that could start no thread may run it yet.
+            attempt.stop(Fenced)
+            self.end_by(job, error)
         else:
             self._finish(job, made)
 
@@ -121,18 +133,31 @@ class Processor:
         except StaleAttempt:
             self._leave(job, lambda connection: confirm_cancel(connection, job))
             return
+        self._pause.end()
         _log.info("job succeeded", extra=_facts(job, format=made.result.format, size_bytes=made.result.size_bytes))
         if not made.result.stored_as_is:
             self._discard([source.key for source in job.sources])
 
-    def _fail_or_release(self, job: ClaimedJob, error: Exception) -> None:
+    def end_by(self, job: ClaimedJob, error: Exception) -> None:
+        """Record that an error ended the attempt, or that it could not begin: counted only if it concerns this job."""
         try:
             self._tools.store.check()
         except StorageLost as lost:
             _log.warning("attempt given back: %s", lost, extra=_facts(job))
             self._leave(job, lambda connection: release(connection, job))
-        else:
+            return
+        trouble = trouble_of(error)
+        if trouble is None:
             self._fail(job, error)
+        else:
+            self._give_back(job, trouble, error)
+
+    def _give_back(self, job: ClaimedJob, trouble: Trouble, error: Exception) -> None:
+        # Before the trouble is told: what the output took is free again, and was not enough.
+        self._discard([result_key(job.id, job.epoch)])
+        milliseconds = round(1000 * self._pause.begin(trouble))
+        _log.info("attempt given back, uncounted", extra=_facts(job, waiting_for=str(trouble), cause=repr(error)))
+        self._leave(job, lambda connection: pause(connection, job, trouble, pause_milliseconds=milliseconds))
 
     def _fail(self, job: ClaimedJob, error: Exception) -> None:
         failure = failure_of(error)

@@ -17,7 +17,7 @@ from service.probe import is_incompressible, probe
 from service.work.attempt import Attempt
 from service.work.result_proof import Digests, ExpectedMember, prove_archive, prove_file
 from service.work.result_writer import write_result
-from service.work.source_reader import SourceReader, open_source
+from service.work.source_reader import SourceReader, open_source, read_some
 from storage.file_store import FileStore, Key, result_key
 from storage.job_attempts import ClaimedJob, ClaimedSource, StoredResult
 
@@ -85,7 +85,7 @@ def _is_incompressible(store: FileStore, source: ClaimedSource) -> bool:
 
         def read_at(offset: int, size_bytes: int) -> bytes:
             file.seek(offset)
-            return file.read(size_bytes)
+            return read_some(file, size_bytes)
 
         return is_incompressible(probe(read_at, source.size_bytes))
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from service.checksum import new_checksum
-from service.failures import AttemptFailed
-from storage.errors import FileMissing
+from service.failures import NO_FILE, AttemptFailed
+from storage.errors import FileMissing, StorageFailed
 from storage.file_store import FileStore
 from storage.job_attempts import ClaimedSource
 
@@ -55,8 +55,7 @@ class SourceReader:
         Raises:
             AttemptFailed: the file is gone, or is not what arrived: another size, checksum or digest than recorded.
                 Its pages are dropped then: the next attempt reads the disk, where only the memory may have been wrong.
-            StorageFailed: the file cannot be opened.
-            OSError: the file cannot be read.
+                The same where the disk does not give it back; other errors of the machine are raised as they come.
         """
         for chunk in self.look():
             self._digest.update(chunk)
@@ -68,7 +67,7 @@ class SourceReader:
         """Yield the same bytes without hashing them, as often as is asked; otherwise as iterating."""
         bytes_read = 0
         with open_source(self._store, self._source) as file:
-            while chunk := file.read(READ_BYTES):
+            while chunk := read_some(file, READ_BYTES):
                 bytes_read += len(chunk)
                 if bytes_read > self._source.size_bytes:
                     raise self._damaged("The stored upload has more bytes than arrived.")
@@ -93,13 +92,49 @@ class SourceReader:
 
 
 def open_source(store: FileStore, source: ClaimedSource) -> BinaryIO:
-    """Return a source's file; the caller closes it.
+    """Return a source's file; the caller closes it, and reads it by ``read_some``.
 
     Raises:
-        AttemptFailed: the file is gone.
-        StorageFailed: it cannot be opened.
+        AttemptFailed: the file is gone, or cannot be opened though others can.
+        StorageFailed: nothing in the folder can be opened, or no file at all.
     """
     try:
         return store.open(source.key)
     except FileMissing as error:
         raise AttemptFailed("source_missing", "The uploaded file is not in the store.") from error
+    except StorageFailed as error:
+        if _is_of_this_file(error.__cause__) and _can_be_looked_at(store, source):
+            raise _unreadable() from error
+        raise
+
+
+def read_some(file: BinaryIO, size_bytes: int) -> bytes:
+    """Return the next bytes of a source, at most so many; none at its end.
+
+    Raises:
+        AttemptFailed: the disk does not give them back.
+        OSError: no file can be read just now.
+    """
+    try:
+        return file.read(size_bytes)
+    except OSError as error:
+        if _is_of_this_file(error):
+            raise _unreadable() from error
+        raise
+
+
+def _is_of_this_file(error: BaseException | None) -> bool:
+    return not (isinstance(error, OSError) and error.errno in NO_FILE)
+
+
+def _can_be_looked_at(store: FileStore, source: ClaimedSource) -> bool:
+    """Whether the folder at least may be entered: else all files are the same, and none is to blame."""
+    try:
+        store.size_bytes(source.key)
+    except StorageFailed:
+        return False
+    return True
+
+
+def _unreadable() -> AttemptFailed:
+    return AttemptFailed("storage_failed", "The stored upload could not be read.")

@@ -20,18 +20,23 @@ from storage.database import Database
 T = TypeVar("T")
 
 
+RESERVE_SECONDS = 2.0
+"""Between looks at the reserve: one call each of ``open``, ``stat`` and ``statvfs``."""
+
+
+def reserve_loop(database: Database) -> Loop:
+    """Return the loop that keeps the database's reserve whole."""
+    return Loop("keeping the reserve", database.reserve.keep, pause_seconds=RESERVE_SECONDS)
+
+
 def run_standalone(settings: WorkSettings, database: Database, *, command: Sequence[str] = COMMAND) -> None:
     """Keep a worker running until SIGTERM or SIGINT, then drain it and return."""
     asyncio.run(_run(settings, database, command))
 
 
 async def _run(settings: WorkSettings, database: Database, command: Sequence[str]) -> None:
-    def run(change: Callable[[Connection], T]) -> T:
-        with database.transaction() as connection:
-            return change(connection)
-
     async def run_transaction(change: Callable[[Connection], T]) -> T:
-        return await asyncio.to_thread(run, change)
+        return await asyncio.to_thread(database.free, change)
 
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -39,9 +44,12 @@ async def _run(settings: WorkSettings, database: Database, command: Sequence[str
     worker = EmbeddedWorker(settings, run_transaction, command=command)
     checkpoints = Loop("moving the write-ahead log", Checkpointer(database).run, pause_seconds=PAUSE_SECONDS)
     checkpoints.start()
+    reserving = reserve_loop(database)
+    reserving.start()
     await worker.start()
     await told_to_stop.wait()
     database.end_by(end_of_writing(settings.shutdown_grace_seconds))
     await worker.stop(settings.shutdown_grace_seconds)
     checkpoints.stop()
+    reserving.stop()
     database.close()

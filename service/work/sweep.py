@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TypeVar
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
 
 from service.work.life_lock import LifeLocks
 from service.work.timekeeping import keep_time
@@ -63,6 +64,7 @@ class Sweeper:
         settings: WorkSettings,
         *,
         receives_alone: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``receives_alone``: no other process receives uploads into the store, so that a grace of zero is safe."""
         self._receives_alone = receives_alone
@@ -70,6 +72,8 @@ class Sweeper:
         self._store = store
         self._locks = locks
         self._settings = settings
+        self._clock = clock
+        self._troubled_at = -math.inf
 
     def keep_time(self) -> None:
         """Look at the clocks, so that what follows knows how much time has certainly passed."""
@@ -143,10 +147,21 @@ class Sweeper:
         return self._store.quarantine.make_room(short_bytes) if short_bytes > 0 else 0
 
     def rows(self) -> SweepCounts:
-        """Do what is cheap and pressing: everything that begins with the table."""
+        """Do what is cheap and pressing: everything that begins with the table.
+
+        For a lease's time after the database could not be written no lease has lapsed: who lives could not renew it.
+        """
+        try:
+            return self._rows()
+        except OperationalError:
+            self._troubled_at = self._clock()
+            raise
+
+    def _rows(self) -> SweepCounts:
         self.keep_time()
+        is_steady = self._clock() - self._troubled_at > self._settings.lease_milliseconds / 1000
         return SweepCounts(
-            rescued=self.rescue_dead() + self.rescue_lapsed(),
+            rescued=self.rescue_dead() + (self.rescue_lapsed() if is_steady else 0),
             expired_files=self.expire(),
             pruned=self.prune(),
             pruned_audit_events=self.prune_audit_events(),
@@ -163,8 +178,8 @@ class Sweeper:
         )
 
     def _change(self, change: Callable[[Connection], T]) -> T:
-        with self._database.transaction() as connection:
-            return change(connection)
+        # All of them make room, or give back what nobody holds any more.
+        return self._database.free(change)
 
     def _rescue_worker(self, worker_id: str) -> int:
         def change(connection: Connection) -> list[LeftJob]:

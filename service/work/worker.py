@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from service.failures import trouble_of
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
 from service.work.database_retry import TimeIsUp
 from service.work.loop import Loop
+from service.work.pause import Pause
 from service.work.work_settings import WorkSettings
 from storage.database import Database
 from storage.errors import StaleAttempt, StorageLost
 from storage.job_attempts import ClaimedJob, claim, heartbeat
+from storage.trouble import Trouble
 from storage.worker_table import register, sign_of_life, unregister
 
 SIGN_OF_LIFE_SECONDS = 2.0
@@ -51,10 +54,14 @@ class Worker:
         settings: WorkSettings,
         process: Callable[[ClaimedJob, Attempt], None],
         *,
+        pause: Pause | None = None,
+        end_by: Callable[[ClaimedJob, Exception], None] = lambda _, error: None,
         cores: int | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """``process`` runs one attempt to its end and never raises; ``cores`` is how many threads codecs may share.
+        """``process`` runs one attempt to its end and never raises; ``end_by`` ends one that could not be begun.
+
+        Nothing is claimed while ``pause`` lasts; ``cores`` is how many threads codecs may share.
 
         ``check`` raises where nothing may be claimed just now: a job without its files would fail for good.
         """
@@ -62,6 +69,9 @@ class Worker:
         self._database = database
         self._settings = settings
         self._process = process
+        self._pause = pause or Pause()
+        self._end_by = end_by
+        self._told: Trouble | None = None
         self._check = check
         self._cores = cores or os.cpu_count() or 1
         self._slots = settings.worker_jobs
@@ -123,13 +133,25 @@ class Worker:
         held = self.running()
         if any(job.job.is_isolated for job in held) or len(held) >= self._slots:
             return
+        if not self._pause.is_over():
+            return
         self._check()
-        with self._database.transaction(is_durable=False) as connection:
-            claimed = list(self._take(connection, len(held)))
+        claimed = self._claim(len(held))
         # Fewer than there are slots means that nothing else is due: then one job may have all cores.
         is_alone = len(held) + len(claimed) == 1
         for job in claimed:
             self._begin(job, threads=self._cores if is_alone else max(1, self._cores // self._slots))
+
+    def _claim(self, held: int) -> list[ClaimedJob]:
+        try:
+            with self._database.transaction(is_durable=False) as connection:
+                return list(self._take(connection, held))
+        except (OperationalError, MemoryError) as error:
+            trouble = trouble_of(error)
+            if trouble is None:
+                raise
+            self._pause.begin(trouble)
+            return []
 
     def _take(self, connection: Connection, held: int) -> Iterator[ClaimedJob]:
         """Yield claimed jobs until the slots are full, nothing is due, or one must run alone."""
@@ -144,7 +166,13 @@ class Worker:
 
     def _begin(self, job: ClaimedJob, *, threads: int) -> None:
         attempt = Attempt(job.size_bytes, threads=threads)
-        future = self._pool.submit(self._process, job, attempt)
+        try:
+            future = self._pool.submit(self._process, job, attempt)
+        except (RuntimeError, MemoryError) as error:
+            # No thread for it; what the pool kept must not begin later.
+            attempt.stop(Fenced)
+            self._end_by(job, error)
+            return
         with self._lock:
             self._running[future] = RunningJob(job, attempt)
         future.add_done_callback(self._end)
@@ -163,17 +191,23 @@ class Worker:
     def _beat(self) -> None:
         """Tell the table how all running jobs come along, and hear what it has to say, in one transaction."""
         held = self.running()
-        is_sign_due = time.monotonic() - self._last_sign >= SIGN_OF_LIFE_SECONDS
+        trouble = self._pause.trouble
+        is_sign_due = trouble is not self._told or time.monotonic() - self._last_sign >= SIGN_OF_LIFE_SECONDS
         if not held and not is_sign_due:
             return
-        with self._database.transaction(is_durable=False) as connection:
+
+        def change(connection: Connection) -> None:
             for running in held:
                 self._beat_for(connection, running)
-            if is_sign_due and not sign_of_life(connection, self.worker_id):
+            if is_sign_due and not sign_of_life(connection, self.worker_id, trouble):
                 # Forgotten while the machine slept.
                 self._register(connection)
+
+        # From the reserve on a full disk: what waits there must not look dead. The log that is written over and over
+        # does not grow by it for long.
+        self._database.free(change, is_durable=False)
         if is_sign_due:
-            self._last_sign = time.monotonic()
+            self._last_sign, self._told = time.monotonic(), trouble
 
     def _beat_for(self, connection: Connection, running: RunningJob) -> None:
         lease, attempt = self._settings.lease_milliseconds, running.attempt

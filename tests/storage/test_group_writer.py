@@ -326,3 +326,41 @@ def test_what_cannot_be_removed_does_not_end_the_writer(
     with pytest.raises(StorageError):
         asyncio.run(writer.run(making("a" * 26), [file_of(b"companion"), NewFile(taken.key, [b"second"])]))
     assert asyncio.run(writer.run(making("b" * 26)))
+
+
+def full(_: Connection) -> None:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise OperationalError("COMMIT", {}, error)
+
+
+@pytest.mark.parametrize("when", ["in a change", "at the commit"])
+def test_on_a_full_disk_what_makes_room_uses_the_reserve_and_nothing_else_does(
+    writer: GroupWriter, database: Database, when: str
+) -> None:
+    """Each change fails while the reserve is whole."""
+    database.reserve.keep()
+    whole = database.reserve.size_bytes()
+
+    def fail_while_whole(connection: Connection) -> None:
+        if database.reserve.size_bytes() == whole:
+            full(connection)
+
+    def change(name: str) -> Callable[[Connection], int]:
+        def apply(connection: Connection) -> int:
+            if when == "in a change":
+                fail_while_whole(connection)
+            return making(name)(connection)
+
+        return apply
+
+    if when == "at the commit":
+        event.listen(database.engine, "commit", fail_while_whole)
+    runs = [writer.run(change("a" * 26)), writer.run(change("b" * 26), frees=True)]
+    first, second = asyncio.run(gathered(writer, *runs))
+
+    assert isinstance(first, OperationalError)
+    assert isinstance(second, int)
+    assert database.reserve.size_bytes() < whole
+    assert find_row(database, "a" * 26) is None
+    assert row_of(database, "b" * 26)["seq"] == second

@@ -58,7 +58,10 @@ def unnamed(database: Database, keys: list[Key]) -> list[Key]:
 @pytest.mark.parametrize("wanted", JobStatus)
 def test_the_status_row_is_the_whole_row_and_the_place_in_the_queue(database: Database, wanted: JobStatus) -> None:
     job_id = bring_to(database, wanted)
-    expected = row_of(database, job_id) | {"queue_position": 1 if wanted is JobStatus.QUEUED else None}
+    expected = row_of(database, job_id) | {
+        "queue_position": 1 if wanted is JobStatus.QUEUED else None,
+        "waiting_for": None,
+    }
 
     assert status(database, job_id) == expected
     with database.read() as connection:

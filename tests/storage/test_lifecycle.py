@@ -21,6 +21,7 @@ from storage.errors import StorageError
 from storage.job_attempts import ClaimedJob, Progress
 from storage.lifecycle import TRANSITIONS, JobStatus, allows
 from storage.models import jobs
+from storage.trouble import Trouble
 from tests.storage.job_builder import (
     HOUR,
     WORKER,
@@ -104,6 +105,7 @@ OPERATIONS: dict[str, Operation] = {
     "fail, fatal": _fail(is_fatal=True),
     "confirm_cancel": lambda connection, job: job_attempts.confirm_cancel(connection, job),
     "release": lambda connection, job: job_attempts.release(connection, job),
+    "pause": lambda connection, job: job_attempts.pause(connection, job, Trouble.ROOM, pause_milliseconds=0),
     "rescue, blamed": _rescue(is_blamed=True),
     "rescue, unblamed": _rescue(is_blamed=False),
     "rescue, lapsed": lambda connection, job: job_rescue.rescue_lapsed(connection),
@@ -137,6 +139,7 @@ EXPECTED: dict[str, dict[str, JobStatus | None]] = {
     "fail, fatal": _leaves(RUNNING, F, RUNNING),
     "confirm_cancel": dict.fromkeys(TO_BE_CANCELLED, C),
     "release": _leaves(RUNNING, Q, []),
+    "pause": _leaves(RUNNING, Q, []),
     "rescue, blamed": _leaves(RUNNING, Q, LAST_WORKER),
     "rescue, unblamed": _leaves(RUNNING, Q, []),
     "rescue, lapsed": _leaves(LAPSED, Q, LAST),
@@ -281,7 +284,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        name=st.sampled_from(["heartbeat", "finish", "fail", "fail, fatal", "confirm_cancel", "release"]),
+        name=st.sampled_from(["heartbeat", "finish", "fail", "fail, fatal", "confirm_cancel", "release", "pause"]),
         is_impostor=st.booleans(),
     )
     def work(self, data: st.DataObject, name: str, is_impostor: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.web.documented.terms import PAGE, TEXT, Words, problems
 from service.web.schemas import Health, LimitsDocument
+from storage.trouble import Trouble
 
 FRONT: Words = {
     "operation_id": "front",
@@ -18,7 +19,11 @@ LIVEZ: Words = {
 }
 READYZ: Words = {
     "operation_id": "readyz",
-    "summary": "Whether database, files and a worker are there",
+    "summary": "Whether database and files can be written, with room left, and a worker is there",
+    "description": "Writes a little to both, at most once a second, and answers within about two seconds. A refusal "
+    "has `checks`, true or false by name, and `reasons`: the trouble of those that failed by it, as "
+    + ", ".join(f"`{trouble}`" for trouble in Trouble)
+    + ".",
     "response_model": None,
     "responses": {200: {"model": Health}} | problems("not_healthy"),
 }

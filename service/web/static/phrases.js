@@ -56,8 +56,9 @@ function transferState({ phase, isStalled, sent, total, rate, seconds }, done) {
 function jobState(job, done) {
   switch (job.status) {
     case "queued": {
-      const position = job.queue_position;
-      return say(position < FAR ? "state.queued" : "state.queued.far", { position });
+      const { queue_position: position, waiting_for: trouble } = job;
+      const place = say(position < FAR ? "state.queued" : "state.queued.far", { position });
+      return trouble ? listed([place, sayEither(`waiting.${trouble}`, "waiting.other")]) : place;
     }
     case "running": {
       if (job.cancel_requested) return say("state.cancelling");

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -18,7 +20,7 @@ from storage.clock import read_clocks
 from storage.errors import JobNotFound, StorageFailed
 from storage.file_store import Space, random_id
 from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
-from tests.storage.job_builder import act, change_row, one_of_each
+from tests.storage.job_builder import Row, act, change_row, one_of_each
 
 LIFE = {"host": "h", "pid": 1, "capacity": 1}
 
@@ -108,7 +110,7 @@ def test_a_clock_that_is_not_believed_is_named_and_leaves_it_ready(app: InProces
 def checks_of(app: InProcess) -> dict[str, bool]:
     document = app.refusal("GET", "/readyz", 503, "not_healthy")
     missing = ", ".join(name for name, is_well in document["checks"].items() if not is_well)
-    assert document["detail"] == f"Not ready: {missing}."
+    assert document["detail"].startswith(f"Not ready: {missing}.")
     checks: dict[str, bool] = document["checks"]
     return checks
 
@@ -157,6 +159,67 @@ def test_what_cannot_be_reached_is_not_ready(
 
     assert {name for name, is_well in checks_of(app).items() if not is_well} == missing
     assert "secret" not in app.client.get("/readyz").text
+
+
+def not_ready(app: InProcess) -> Row:
+    document = app.refusal("GET", "/readyz", 503, "not_healthy")
+    return {name: document[name] for name in ("checks", "reasons", "detail")}
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "words"),
+    [
+        (errno.ENOSPC, "room", "Files: no room is left on the disk (room)."),
+        (errno.EROFS, "read_only", "Files: the disk is mounted read-only (read_only)."),
+        (errno.EACCES, "not_writable", "Files: the folder may not be written (not_writable)."),
+        (errno.EIO, "disk", "Files: the disk reports errors (disk)."),
+    ],
+)
+def test_files_that_cannot_be_written_are_named(
+    app: InProcess, monkeypatch: pytest.MonkeyPatch, number: int, name: str, words: str
+) -> None:
+    register(app)
+
+    def fail(_: object) -> None:
+        raise OSError(number, "/srv/secret")
+
+    monkeypatch.setattr("service.soundness.write_probe", fail)
+
+    answer = not_ready(app)
+
+    assert answer["reasons"] == {"files": name}
+    assert answer["checks"] == {"database": True, "files": False, "worker": True, "accepting": True}
+    assert answer["detail"] == f"Not ready: files. {words}"
+
+
+def test_a_database_that_cannot_be_written_is_named(app: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(app)
+
+    def fail(_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise OperationalError("UPDATE clock", {}, error)
+
+    monkeypatch.setattr("service.soundness.write_seen", fail)
+
+    assert not_ready(app)["reasons"] == {"database": "room"}
+
+
+def test_a_disk_that_hangs_is_named_within_two_seconds_and_costs_one_thread(
+    app: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr("service.soundness.write_probe", lambda _: gate.wait())
+    register(app)
+    try:
+        answers = [not_ready(app) for _ in range(5)]
+        hanging = [thread for thread in threading.enumerate() if thread.name == "sounding"]
+    finally:
+        gate.set()
+
+    assert len(hanging) == 1
+    assert [answer["reasons"] for answer in answers] == [{"files": "hanging"}] * 5
+    assert "Files: the disk does not answer (hanging)." in answers[0]["detail"]
 
 
 # Metrics.

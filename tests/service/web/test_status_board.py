@@ -13,12 +13,13 @@ import pytest
 
 from service.web import status_board
 from service.web.status_board import StatusBoard
-from storage import job_table
+from storage import job_table, worker_table
 from storage.clock import boot_milliseconds
 from storage.database import Database
 from storage.group_writer import GroupWriter
 from storage.lifecycle import JobStatus
 from storage.local_files import LocalFiles
+from storage.trouble import Trouble
 from tests.storage.job_builder import HOUR, act, change_row, claim, finish, now, one_of_each, running, submit
 
 
@@ -182,3 +183,28 @@ def test_the_board_cannot_write(database: Database) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         board._connection.execute("DELETE FROM jobs")
     board.close()
+
+
+def test_what_all_workers_wait_for_is_shown_by_queued_jobs_and_their_tags_change_with_it(
+    board: StatusBoard, database: Database
+) -> None:
+    other, queued = running(database).id, submit(database)
+    for name in ("a", "b"):
+        act(database, lambda c, name=name: worker_table.register(c, name * 26, host="h", pid=1, capacity=1))
+
+    def look() -> tuple[str | None, str]:
+        snapshots = [board.get(job_id) for job_id in (queued, other)]
+        tags = board.etags([queued, other])
+        assert [snapshot and snapshot.etag for snapshot in snapshots] == [tags[queued], tags[other]]
+        assert snapshots[1] is not None
+        assert json.loads(snapshots[1].body)["waiting_for"] is None
+        assert snapshots[0] is not None
+        return json.loads(snapshots[0].body)["waiting_for"], snapshots[0].etag
+
+    well = look()
+    act(database, lambda c: worker_table.sign_of_life(c, "a" * 26, Trouble.ROOM))
+    assert look() == well
+    act(database, lambda c: worker_table.sign_of_life(c, "b" * 26, Trouble.ROOM))
+    assert look() == ("room", f'{well[1][:-1]}-room"')
+    act(database, lambda c: worker_table.sign_of_life(c, "b" * 26))
+    assert look() == well
