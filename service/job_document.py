@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context
 from typing import Any
@@ -147,12 +147,17 @@ def _can_be_retried(row: Row) -> bool:
 def _has_original(row: Row) -> bool:
     if is_archived(row) or is_damaged(row) or row["status"] == JobStatus.EXPIRED:
         return False
-    return row["status"] != JobStatus.FAILED or row["error_code"] not in SOURCE_LOST
+    return not _ended_by(row, SOURCE_LOST)
 
 
 def has_sources(row: Row) -> bool:
-    """Whether what arrived can be there: not where the job failed because it is not."""
-    return not (row["status"] == JobStatus.FAILED and row["error_code"] == SOURCE_MISSING)
+    """Whether what arrived can be there: not where the job failed because it is not, or somebody looked in vain."""
+    return not _ended_by(row, {SOURCE_MISSING})
+
+
+def _ended_by(row: Row, codes: Container[str]) -> bool:
+    # A cancelled job has an error only if its source was looked for and not found.
+    return row["status"] in (JobStatus.FAILED, JobStatus.CANCELLED) and row["error_code"] in codes
 
 
 def is_archived(row: Row) -> bool:

@@ -153,6 +153,19 @@ def retry(connection: Connection, job_id: str, *, attempts_more: int) -> None:
         raise JobConflict(job_id, _status(connection, job_id))
 
 
+def note_source_lost(connection: Connection, job_id: str, *, code: str) -> bool:
+    """Note as the error of a failed or cancelled job that it cannot be run again; return whether that is news.
+
+    No status is worth a look at a file; so whoever has looked writes it down. Its attempts keep their own reasons.
+    """
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.status.in_([_FAILED, _CANCELLED]), jobs.c.error_code.is_distinct_from(code))
+        .values(error_code=code, error_detail=None, version=_NEXT_VERSION)
+    )
+    return bool(connection.execute(statement).rowcount)
+
+
 def _status(connection: Connection, job_id: str) -> str:
     status: str | None = connection.execute(select(jobs.c.status).where(jobs.c.id == job_id)).scalar_one_or_none()
     if status is None:

@@ -25,7 +25,7 @@ from service.web.parts import Parts, parts_of
 from service.web.preconditions import is_not_modified
 from service.web.ranges import requested_range
 from service.web.routing import get_and_head
-from service.web.stored_files import check_undamaged, damaged_original, opened, read_whole, watched
+from service.web.stored_files import check_undamaged, damaged_original, note_lost, opened, read_whole, watched
 from service.web.streams import Convert, Proof, proof_of
 from storage.audit_table import Action
 from storage.errors import FileMissing
@@ -190,6 +190,7 @@ async def get_original(request: Request, job_id: str) -> Response:
         try:
             return await _original(request, parts, job_id)
         except FileMissing as error:
+            await note_lost(parts, job_id)
             raise damaged_original() from error
 
 

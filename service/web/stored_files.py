@@ -21,6 +21,7 @@ from service.web.streams import DamagedWhile, Proof, chunks_of
 from storage.errors import FileMissing, StorageLost
 from storage.file_store import FileStore, Key
 from storage.file_system import storage_errors
+from storage.job_table import note_source_lost
 from storage.job_views import job_sources
 from storage.lifecycle import JobStatus
 from storage.result_damage import note_damaged
@@ -56,13 +57,27 @@ async def check_sources(parts: Parts, job_id: str) -> None:
     """Find out whether a job that is to be run again has its sources; one that is in another status is let pass.
 
     Raises:
-        ServiceError: source_missing.
+        ServiceError: source_missing, which is then noted.
+        StorageLost: nobody can say.
     """
     if answers.snapshot_of(parts, job_id).row["status"] not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return
     keys = [source["key"] for source in await parts.read(partial(job_sources, job_id=job_id))]
     if not await parts.sink.call(_are_there, parts.store, keys):
+        await note_lost(parts, job_id)
         raise ServiceError(SOURCE_MISSING, "It could only fail again. Send the file again.")
+
+
+async def note_lost(parts: Parts, job_id: str) -> None:
+    """Note that sources of a job were looked for in vain, so that its status offers nothing that needs them.
+
+    Raises:
+        StorageLost: a folder that was pulled away lacks every file, and none of them is lost.
+    """
+    parts.lookout.check()
+    # What cannot be noted now is noted by the next who looks.
+    with suppress(DBAPIError):
+        await parts.writer.run(partial(note_source_lost, job_id=job_id, code=SOURCE_MISSING.code))
 
 
 def _are_there(store: FileStore, keys: list[Key]) -> bool:

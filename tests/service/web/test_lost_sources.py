@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.service.web.in_process import PAGE, InProcess, key_of
-from tests.storage.job_builder import Row
+from tests.storage.job_builder import Row, change_row
 
 
 def lost(app: InProcess) -> Row:
@@ -47,6 +47,43 @@ def test_what_could_only_fail_is_not_queued_again(app: InProcess, cause: str) ->
     assert refused["detail"] == "It could only fail again. Send the file again."
     assert app.status(receipt)["status"] == cause
     app.refusal("GET", f"/jobs/{receipt['id']}/original", 410, "original_damaged")
+
+
+@pytest.mark.parametrize(("method", "what"), [("POST", "retry"), ("GET", "original")])
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+def test_what_was_asked_for_in_vain_is_offered_no_more(app: InProcess, method: str, what: str, status: str) -> None:
+    receipt = app.put()
+    app.client.post(f"/jobs/{receipt['id']}/cancel", headers=key_of(receipt))
+    if status == "failed":
+        change_row(app.parts.database, receipt["id"], status="failed", error_code="codec_failed")
+    before = app.status(receipt)
+    lose(app)
+    assert before["links"]["retry"]
+
+    assert app.client.request(method, f"/jobs/{receipt['id']}/{what}", headers=key_of(receipt)).status_code == 410
+
+    document = app.status(receipt)
+    assert document["version"] == before["version"] + 1
+    assert [name for name, link in document["links"].items() if link] == ["self", "events"]
+    assert document["status"] == status
+    assert (document["error"] or {}).get("code") == ("source_missing" if status == "failed" else None)
+    page = app.client.get(f"/jobs/{receipt['id']}", headers=PAGE | key_of(receipt)).text
+    for link in ("retry", "original"):
+        assert f'/{link}"' not in page
+
+
+def test_a_lost_source_is_noted_once_and_forgotten_where_it_was_brought_back(app: InProcess) -> None:
+    receipt = app.put()
+    app.client.post(f"/jobs/{receipt['id']}/cancel", headers=key_of(receipt))
+    [path] = app.bench.files_dir.glob("s-*")
+    aside = path.rename(app.bench.files_dir.parent / "aside")
+    for _ in range(2):
+        app.refusal("POST", f"/jobs/{receipt['id']}/retry", 410, "source_missing", headers=key_of(receipt))
+    assert app.status(receipt)["version"] == 3
+    aside.rename(path)
+
+    assert app.client.post(f"/jobs/{receipt['id']}/retry", headers=key_of(receipt)).status_code == 202
+    assert app.bench.run()["status"] == "succeeded"
 
 
 def test_a_source_that_was_brought_back_is_worked_on(app: InProcess) -> None:
