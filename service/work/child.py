@@ -122,10 +122,10 @@ def _owned_files(settings: WorkSettings, database: Database) -> LocalFiles:
 
 
 def _listen(wake: Callable[[], object]) -> None:
-    """Pass wakes on until the parent is gone."""
+    """Pass wakes on until the parent is gone, and end then: without the log, whose lock a stuck thread may hold."""
     while os.read(sys.stdin.fileno(), 4096):
         wake()
-    _exit(0)
+    os._exit(0)
 
 
 def _exit(code: int) -> NoReturn:

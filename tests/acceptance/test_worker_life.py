@@ -57,10 +57,11 @@ def test_a_worker_does_not_outlive_its_parent_and_its_job_is_taken_up_at_once(st
 
     service.signal(signal.SIGKILL)
     service.wait()
-    until(lambda: not is_alive(worker), seconds=2, what="the end of the worker")
+    until(lambda: not is_alive(worker), what="the end of the worker")
 
     service.start()
-    until(lambda: job_at(service.url, job["id"])["status"] == "running", seconds=5, what="recovery")
+    # Long before its lease is over.
+    until(lambda: job_at(service.url, job["id"])["status"] in ("running", "succeeded"), what="recovery")
     assert succeeded(service.url, job["id"], seconds=60)["attempt"] == 1
     assert [tuple(row) for row in service.rows("SELECT losses FROM jobs")] == [(0,)], "nobody is blamed"
 

@@ -1,8 +1,10 @@
-"""Where the child finds its program."""
+"""Where the child finds its program, and how it ends when its parent has."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,27 @@ def test_installed_packages_are_not_put_before_the_standard_library(monkeypatch:
     monkeypatch.setattr("sysconfig.get_path", lambda _: ROOT)
 
     assert environment() == dict(os.environ)
+
+
+ORPHAN = """
+import logging, sys, threading
+from service.work import child
+handler = logging.StreamHandler()
+logging.getLogger().addHandler(handler)
+held = threading.Event()
+def stuck():
+    with handler.lock:
+        held.set()
+        threading.Event().wait()
+threading.Thread(target=stuck, daemon=True).start()
+held.wait()
+child._listen(lambda: None)
+"""
+
+
+def test_a_child_whose_parent_is_gone_ends_though_another_thread_is_stuck_in_the_log() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN], stdin=subprocess.DEVNULL, env=environment(), check=False, timeout=30
+    )
+
+    assert done.returncode == 0
