@@ -51,7 +51,7 @@ _LINES = (
 )
 """By a piece of ``User-Agent``, the first that is in it: PowerShell says Mozilla as well.
 
-Tried with curl, wget and urllib.
+Tried with curl, wget, urllib, axios 1, requests 2, httpx and HTTPie; the line for PowerShell, by its manual only.
 """
 
 _GENERAL = (
