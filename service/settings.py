@@ -104,6 +104,12 @@ class Settings(BaseSettings):
     worker_niceness: int = Field(10, ge=0, le=19, description="Priority steps a worker stands below the service.")
     lease_seconds: float = Field(20, gt=1, description="A worker silent for so long has lost its jobs.")
     heartbeat_seconds: float = Field(0.5, gt=0, description="How often progress and cancels are exchanged.")
+    hang_seconds: float = Field(
+        120,
+        ge=1,
+        description="A worker with a thread that gets no step on for so long is killed and replaced; one that says"
+        " nothing at all, after three quarters of `VACPACK_LEASE_SECONDS` if that is less.",
+    )
     poll_seconds: float = Field(
         1, gt=0, description="How often a worker looks for jobs and messages that no wake told of."
     )

@@ -38,6 +38,7 @@ from service.web.status_board import StatusBoard
 from service.web.waiting import ChangeWatch
 from service.work.database_retry import end_of_writing
 from service.work.embedded_worker import EmbeddedWorker
+from service.work.lease_upkeep import lease_upkeep
 from service.work.life_lock import LifeLocks
 from service.work.loop import Loop
 from service.work.pace import Pace
@@ -150,9 +151,7 @@ class Service:
         self._lookout = Lookout(self._database, checks)
         self._looking = Loop("looking after what is stored", self._lookout.look, pause_seconds=LOOK_SECONDS)
         self._writer = GroupWriter(self._database, self._store, self._lookout.check)
-        # What a dead worker held is given back on a full disk too.
-        rescue = partial(self._writer.run, frees=True)
-        self._worker = EmbeddedWorker(work_settings(settings), rescue) if settings.embedded_worker else None
+        self._worker = self._make_worker() if settings.embedded_worker else None
         dispatcher = self._worker or NoDispatcher()
         self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher, self._lookout)
         path = settings.audit_log_file
@@ -161,7 +160,16 @@ class Service:
         run = self._checkpointer.run
         self._checkpoints = Loop("moving the write-ahead log", run, pause_seconds=CHECKPOINT_SECONDS)
         self._reserving = reserve_loop(self._database)
+        self._upkeep = lease_upkeep(_sweeper(settings, self._database, self._store), dispatcher.wake)
         self._stopping: asyncio.Task[None] | None = None
+
+    def _make_worker(self) -> EmbeddedWorker:
+        def count(reason: str) -> None:
+            self.parts.metrics.workers_replaced.labels(reason).inc()
+
+        # What a dead worker held is given back on a full disk too.
+        rescue = partial(self._writer.run, frees=True)
+        return EmbeddedWorker(work_settings(self._settings), rescue, on_replaced=count)
 
     def sweep_at_start(self) -> None:
         """Take up what the last process left: its jobs at once, blaming nobody, and uploads that became no job."""
@@ -176,6 +184,7 @@ class Service:
         self._writer.start()
         self._checkpoints.start()
         self._reserving.start()
+        self._upkeep.start()
         if self._audit_log is not None:
             self._audit_log.start()
         if self._worker is not None:
@@ -194,6 +203,7 @@ class Service:
         self.begin_stop()
         if self._stopping is not None:
             await self._stopping
+        self._upkeep.stop()
         await self.parts.audit.close()
         self._writer.stop()
         self._checkpoints.stop()
@@ -321,5 +331,6 @@ def work(settings: Settings) -> None:
     """
     logs.configure(log_format=settings.log_format, level=settings.log_level, context=dict)
     prepare(settings)
-    with closing(open_database(settings)) as database, closing(own_files(settings, database)):
-        run_standalone(work_settings(settings), database)
+    with closing(open_database(settings)) as database, closing(own_files(settings, database)) as owner:
+        sweeper = _sweeper(settings, database, open_store(settings, owner))
+        run_standalone(work_settings(settings), database, sweeper)

@@ -139,6 +139,12 @@ def live_workers(connection: Connection, *, within_milliseconds: int) -> int:
     return connection.execute(query).scalar_one()
 
 
+def overdue_leases(connection: Connection) -> int:
+    """Return how many running jobs have a worker that did not renew their lease in time."""
+    query = select(func.count()).where(jobs.c.status == _RUNNING, jobs.c.lease_expires_at < Now())
+    return connection.execute(query).scalar_one()
+
+
 # SQLite takes at most 32,766 parameters in one statement, and a key may need two.
 _KEYS_AT_ONCE = 1000
 

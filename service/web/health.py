@@ -23,7 +23,7 @@ from service.web.routing import get_and_head
 from storage import clock_table
 from storage.clock import is_remarkable, unproven
 from storage.errors import StorageError, StorageLost
-from storage.job_views import live_workers
+from storage.job_views import live_workers, overdue_leases
 from storage.trouble import Trouble
 
 router = APIRouter(tags=["operations"])
@@ -96,13 +96,19 @@ def _looked_at(parts: Parts) -> dict[str, bool]:
     checks = dict.fromkeys(("database", "files", "worker"), False)
     try:
         with parts.database.read() as connection:
-            checks["worker"] = live_workers(connection, within_milliseconds=WORKER_SILENCE_MILLISECONDS) > 0
+            checks["worker"] = _is_worked(connection)
         checks["database"] = True
         checks["files"] = parts.store.space().free_bytes >= parts.settings.min_free_bytes
     except (DBAPIError, StorageError):
         # What failed has stayed False.
         return checks
     return checks
+
+
+def _is_worked(connection: Connection) -> bool:
+    """Return whether a worker lives, and none has let a lease run out: one that hangs, or cannot write any more."""
+    live = live_workers(connection, within_milliseconds=WORKER_SILENCE_MILLISECONDS)
+    return live > 0 and overdue_leases(connection) == 0
 
 
 @get_and_head(router, "/limits", **documented.LIMITS)

@@ -14,13 +14,16 @@ from storage.clock_table import read
 from storage.database import Database
 from storage.deliveries import delivery_counts
 from storage.file_store import FileStore
-from storage.job_views import backlog
+from storage.job_views import backlog, overdue_leases
 from storage.lifecycle import MessageKind
 from storage.outbox import pending
 from storage.result_damage import damaged_results
 from storage.trouble import Trouble
 from storage.work_totals import totals
 from storage.worker_table import paused
+
+REASONS = ("died", "gave_up", "hung")
+"""Why workers are replaced, so that each is told from the start, as 0."""
 
 
 class HttpMetrics:
@@ -32,6 +35,11 @@ class HttpMetrics:
         self.uploads = Counter("vacpack_uploads", "Uploads by outcome.", ("outcome",), registry=self.registry)
         self.received_bytes = Counter("vacpack_received_bytes", "Bytes of accepted uploads.", registry=self.registry)
         self.receiving = Gauge("vacpack_uploads_in_progress", "Uploads arriving now.", registry=self.registry)
+        self.workers_replaced = Counter(
+            "vacpack_workers_replaced", "Workers that ended without being told to.", ("reason",), registry=self.registry
+        )
+        for reason in REASONS:
+            self.workers_replaced.labels(reason)
         self.event_streams = Gauge("vacpack_event_streams", "Event streams open now.", registry=self.registry)
         self.receive_seconds = Histogram(
             "vacpack_receive_seconds",
@@ -58,7 +66,7 @@ class _JobCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         with self._database.read() as connection:
-            waiting = backlog(connection)
+            waiting, overdue = backlog(connection), overdue_leases(connection)
             counted = totals(connection)
             damaged = damaged_results(connection)
             messages, deliveries = pending(connection), delivery_counts(connection)
@@ -69,6 +77,7 @@ class _JobCollector(Collector):
         gauges = {
             "vacpack_jobs_queued": ("Jobs that wait.", waiting.queued),
             "vacpack_jobs_running": ("Jobs that run.", waiting.running),
+            "vacpack_leases_overdue": ("Running jobs whose worker has let their lease run out.", overdue),
             "vacpack_oldest_queued_seconds": ("Age of the job that has waited longest.", waiting.oldest_queued_seconds),
             "vacpack_results_damaged": ("Results that were found damaged or lost.", damaged),
             "vacpack_disk_free_bytes": ("Room left for files.", space.free_bytes),

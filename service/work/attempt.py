@@ -1,7 +1,8 @@
 """One running attempt as its worker sees it: progress comes out, orders to stop go in.
 
-The thread that computes calls ``enter``, ``advance`` and ``check``; the heartbeat's calls ``progress``; anybody may
-call ``stop``. Single attributes are read and written whole in Python, so no lock is needed.
+The thread that computes calls ``enter``, ``advance``, ``step`` and ``check``; the heartbeat's calls ``progress``, the
+pulse's ``doing``; anybody may call ``stop``. Single attributes are read and written whole in Python, so no lock is
+needed.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from service.work.pulse import Doing
 from storage.job_attempts import Progress
 
 RATE_MEMORY_SECONDS = 3.0
 """Time in which an old rate loses two thirds of its weight: steady to look at, and soon right after a change."""
+
+RECORDING_SECONDS = 15.0
+"""Recording the end may wait so long for the database's lock, until the heartbeat has failed as well."""
 
 VERIFY_SHARE = 1.3
 """Time of compressing and verifying over that of compressing alone, for the guess whether an attempt will end."""
@@ -51,6 +56,9 @@ class Attempt:
         self._stopped: type[AttemptStopped] | None = None
         self._phase = "starting"
         self._bytes_done = 0
+        self._steps = 0
+        self._extra_seconds = 0.0
+        self._is_computed = False
         self._rate: float | None = None
         self._seen = (self._phase, 0, clock())
 
@@ -58,7 +66,9 @@ class Attempt:
         """Begin a phase; raises as ``check``."""
         self.check()
         self._bytes_done = bytes_done
+        self._extra_seconds = 0.0
         self._phase = phase
+        self.step()
 
     def advance(self, size_bytes: int) -> None:
         """Count bytes of the sources that this phase is done with: what a codec has finished, not what it has read.
@@ -66,6 +76,33 @@ class Attempt:
         Raises nothing, so that a codec which tells of them is never broken off in the middle.
         """
         self._bytes_done += size_bytes
+        self.step()
+
+    def step(self) -> None:
+        """Note that the attempt gets on: bytes were read, or came out. Whoever waits, or just looks, takes no step."""
+        self._steps += 1
+
+    def allow(self, extra_seconds: float) -> None:
+        """Let each step of this phase take so long beyond what others may."""
+        self._extra_seconds = extra_seconds
+        self.step()
+
+    def computed(self) -> None:
+        """Note that the computing is over: what follows waits for the database, as long as that takes."""
+        self._is_computed = True
+        self._extra_seconds = RECORDING_SECONDS
+        self.step()
+
+    def doing(self, *, waits_for_database: bool) -> Doing | None:
+        """Return how it gets on, for the pulse; None if it can only wait until the database may be written again."""
+        if self._is_computed and waits_for_database:
+            return None
+        return Doing(self._steps, self._extra_seconds)
+
+    @property
+    def phase(self) -> str:
+        """What it is at."""
+        return "recording" if self._is_computed else self._phase
 
     def check(self) -> None:
         """Go on, unless the attempt was stopped.

@@ -2,7 +2,8 @@
 
 Its settings come as one line of JSON on standard input; after that any byte means "there may be work", and end-of-file
 means that the parent is gone: then it ends at once, and whoever starts next takes up what it held. SIGTERM lets it
-drain and exit 0. It says its id on standard output when it is in the table, and nothing else there.
+drain and exit 0. On standard output it says its id when it is in the table, sends its pulses (``pulse``), and nothing
+else. It exits with 70 when its duties keep failing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from service.work.messengers import messengers
 from service.work.outbox_loop import OutboxLoop
 from service.work.pause import Pause
 from service.work.processor import Processor, RetryPauses
+from service.work.pulse_sender import PulseSender
 from service.work.result_maker import Tools
 from service.work.sweep import Sweeper
 from service.work.sweep_loops import SweepLoops
@@ -49,6 +51,9 @@ RELEASE_SECONDS = 2.0
 
 LAST_DELIVERIES_SECONDS = 1.0
 """Of that, the part for deliveries under way: what is broken off here is sent again after the next start."""
+
+GAVE_UP = os.EX_SOFTWARE
+"""The exit code of a worker whose duties keep failing: 70, for the supervisor's log."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,13 +78,11 @@ def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
 
 
 def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]) -> None:
+    pulse = _pulse(settings)
     database = Database(settings.database_url)
     store = _owned_files(settings, database)
-    compute = ComputeThreads(settings.worker_jobs)
-    pauses = RetryPauses(settings.retry_pause_seconds, settings.retry_pause_max_seconds)
-    probe = partial(trouble_of_machine, Path(settings.files_dir), database)
-    pause = Pause(probe, lambda: store.space().free_bytes)
-    processor = Processor(database, Tools(store, codecs, ARCHIVES), pauses, pause=pause, compute=compute)
+    pause = Pause(partial(trouble_of_machine, Path(settings.files_dir), database), lambda: store.space().free_bytes)
+    processor = _processor(settings, database, Tools(store, codecs, ARCHIVES), pause)
     outbox = OutboxLoop(worker_id, database, messengers(settings), poll_seconds=settings.poll_seconds)
 
     def process(job: ClaimedJob, attempt: Attempt) -> None:
@@ -100,14 +103,29 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
     threading.Thread(target=_listen, args=(wake,), name="parent", daemon=True).start()
     sweeps.start()
     outbox.start()
-    sys.stdout.write(f"{worker_id}\n")
-    sys.stdout.flush()
+    pulse.watch(worker, [*sweeps.loops, outbox.loop])
+    pulse.say(worker_id)
     signal.sigwait({signal.SIGTERM})
-    database.end_by(end_of_writing(settings.shutdown_grace_seconds))
-    sweeps.stop()
     grace = settings.shutdown_grace_seconds
+    database.end_by(end_of_writing(grace))
+    sweeps.stop()
     worker.drain(max(grace / 2, grace - RELEASE_SECONDS))
     outbox.stop(LAST_DELIVERIES_SECONDS)
+    pulse.stop()
+
+
+def _processor(settings: WorkSettings, database: Database, tools: Tools, pause: Pause) -> Processor:
+    pauses = RetryPauses(settings.retry_pause_seconds, settings.retry_pause_max_seconds)
+    return Processor(database, tools, pauses, pause=pause, compute=ComputeThreads(settings.worker_jobs))
+
+
+def _pulse(settings: WorkSettings) -> PulseSender:
+    """Return the sender of pulses, which has begun: the start of the process is watched too."""
+    # Without the log, whose lock a stuck thread may hold.
+    give_up = partial(os._exit, GAVE_UP)
+    pulse = PulseSender(sys.stdout.fileno(), patience_seconds=settings.hang_seconds, give_up=give_up)
+    pulse.start()
+    return pulse
 
 
 def _owned_files(settings: WorkSettings, database: Database) -> LocalFiles:

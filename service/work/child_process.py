@@ -7,7 +7,7 @@ import os
 import sys
 import sysconfig
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,17 @@ class Child:
     process: Process
     pipe: WakePipe
 
-    async def said_it_is_ready(self) -> bool:
-        """Wait until it stands in the table of workers; False if it ended before."""
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Yield what it says, line by line, until it ends; lines that are too long are cut away."""
         assert self.process.stdout is not None
-        return await self.process.stdout.readline() != b""
+        while True:
+            try:
+                line = await self.process.stdout.readline()
+            except ValueError:
+                continue
+            if not line:
+                return
+            yield line
 
     def close(self) -> None:
         """Close the pipe: a process that still lives ends."""

@@ -1,4 +1,4 @@
-"""The parent's side of a worker: starts the child process, wakes it, starts it again when it dies, and stops it.
+"""The parent's side of a worker: starts the child process, wakes it, starts it again when it dies or hangs, stops it.
 
 Lives in the event loop of the service, or of ``vacpack work``. The child is spawned, never forked from a process with
 threads, and it ends by itself when the pipe from its parent ends.
@@ -19,6 +19,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.work.child_process import COMMAND, Child, spawn
+from service.work.child_watch import KILL_SECONDS, End, watch
+from service.work.hang_judge import HangJudge
 from service.work.life_lock import LifeLock, LifeLocks
 from service.work.work_settings import WorkSettings
 from storage.errors import StorageLost
@@ -31,9 +33,15 @@ T = TypeVar("T")
 STEADY_SECONDS = 10.0
 """A child that lived so long is started again at once; one that died sooner, after a pause."""
 
+STEADY_HANGS = 10
+"""The same for one that hung, in times of what it takes to see that: all that hang live so long."""
+
+SILENCE_SHARE = 0.75
+"""Of a lease: a worker that says nothing for a whole one has lost its jobs whatever it may be at; and it is known here,
+as nowhere else, that this is a death, for which nobody but a job alone is to blame."""
+
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
-KILL_SECONDS = 2.0
 KEEP_SECONDS = 1.0
 """How often a living worker's lock is looked after."""
 
@@ -52,9 +60,18 @@ class EmbeddedWorker:
     """A supervised worker process; a ``Dispatcher``. Start it once, stop it once, in one event loop."""
 
     def __init__(
-        self, settings: WorkSettings, run_transaction: RunTransaction, *, command: Sequence[str] = COMMAND
+        self,
+        settings: WorkSettings,
+        run_transaction: RunTransaction,
+        *,
+        command: Sequence[str] = COMMAND,
+        on_replaced: Callable[[str], object] = lambda reason: None,
     ) -> None:
-        """``command`` starts the child; the worker's id is added to it."""
+        """``command`` starts the child; the worker's id is added to it.
+
+        ``on_replaced`` is given the reason each time that one has ended which should not: died, gave_up, hung.
+        """
+        self._on_replaced = on_replaced
         self._settings = settings
         self._run_transaction = run_transaction
         self._command = command
@@ -101,15 +118,20 @@ class EmbeddedWorker:
         deaths = 0
         while not self._stopping.is_set():
             began = time.monotonic()
+            steady_seconds = STEADY_SECONDS
             try:
-                await self._run_child(random_id())
+                end = await self._run_child(random_id())
+                steady_seconds = self._steady_seconds(end)
             except Exception:
                 # Whatever it is: a service without a worker takes files and never compresses one.
                 _log.exception("no worker can be started")
-            deaths = 0 if time.monotonic() - began >= STEADY_SECONDS else deaths + 1
+            deaths = 0 if time.monotonic() - began >= steady_seconds else deaths + 1
             await self._pause(_pause_seconds(deaths))
 
-    async def _run_child(self, worker_id: str) -> None:
+    def _steady_seconds(self, end: End) -> float:
+        return STEADY_HANGS * self._settings.hang_seconds if end.reason in ("hung", "gave_up") else STEADY_SECONDS
+
+    async def _run_child(self, worker_id: str) -> End:
         """Run one child from its start to its end, and take up what it left."""
         lock = self._locks.take(worker_id)
         # Nothing is held before there is a child.
@@ -121,7 +143,8 @@ class EmbeddedWorker:
             keeping = asyncio.create_task(_keep(lock))
             is_taken_up = False
             try:
-                is_taken_up = await self._watch(child, worker_id)
+                end = await self._watch(child)
+                is_taken_up = await self._bury(worker_id, end)
             finally:
                 keeping.cancel()
         finally:
@@ -129,21 +152,29 @@ class EmbeddedWorker:
                 lock.end()
             else:
                 lock.leave()
+        return end
 
-    async def _watch(self, child: Child, worker_id: str) -> bool:
-        """Wait for the child's end; return whether what it held was taken up."""
+    async def _watch(self, child: Child) -> End:
         try:
-            if await child.said_it_is_ready():
-                self._ready.set()
-            code = await child.process.wait()
+            return await watch(child, self._judge(), on_ready=self._ready.set, is_stopping=self._stopping.is_set)
         finally:
             self._ready.clear()
             self._child = None
             child.close()
-        is_blamed = code != 0 and not self._stopping.is_set()
+
+    def _judge(self) -> HangJudge:
+        hang_seconds = self._settings.hang_seconds
+        silence_seconds = min(hang_seconds, SILENCE_SHARE * self._settings.lease_milliseconds / 1000)
+        return HangJudge(hang_seconds=hang_seconds, silence_seconds=silence_seconds)
+
+    async def _bury(self, worker_id: str, end: End) -> bool:
+        """Take up what a child held that has ended, and tell of its end; return whether that was taken up."""
+        is_blamed = end.code != 0 and not self._stopping.is_set()
+        if is_blamed:
+            self._on_replaced(end.reason)
         left = await self._take_up(worker_id, is_blamed=is_blamed)
         level = logging.WARNING if is_blamed else logging.INFO
-        _log.log(level, "worker ended", extra={"ended_worker": worker_id, "by": _cause(code), "jobs_left": left})
+        _log.log(level, "worker ended", extra={"ended_worker": worker_id, "by": end.cause, "jobs_left": left})
         return left is not None
 
     async def _take_up(self, worker_id: str, *, is_blamed: bool) -> int | None:
@@ -187,7 +218,3 @@ async def _keep(lock: LifeLock) -> None:
 def _pause_seconds(deaths: int) -> float:
     """Return the pause after so many deaths in a row that came soon: none after the first."""
     return min(FIRST_PAUSE_SECONDS * 2 ** (deaths - 2), LONGEST_PAUSE_SECONDS) if deaths > 1 else 0.0
-
-
-def _cause(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit {code}"

@@ -57,6 +57,11 @@ class OutboxLoop:
         """Begin."""
         self._claims.start()
 
+    @property
+    def loop(self) -> Loop:
+        """Its duty: looking for what is due."""
+        return self._claims
+
     def wake(self) -> None:
         """Look for messages now. Never blocks; safe from any thread."""
         self._claims.wake()

@@ -93,7 +93,7 @@ class Processor:
             # What is there already is not this attempt's: a power loss brought it back, or an older database was
             # restored, and it is the result of the same attempt in its newer one.
             self._tools.store.quarantine.take([result_key(job.id, job.epoch)])
-            made = self._compute(lambda: self._make(job, attempt), attempt)
+            made = self._computed(job, attempt)
         except Cancelled:
             self._leave(job, lambda connection: confirm_cancel(connection, job))
         except Fenced:
@@ -106,6 +106,12 @@ class Processor:
             self.end_by(job, error)
         else:
             self._finish(job, made)
+
+    def _computed(self, job: ClaimedJob, attempt: Attempt) -> Made:
+        try:
+            return self._compute(lambda: self._make(job, attempt), attempt)
+        finally:
+            attempt.computed()
 
     def _make(self, job: ClaimedJob, attempt: Attempt) -> Made:
         try:

@@ -25,6 +25,9 @@ AUTO = "auto"
 AS_IT_CAME = "identity"
 """The result format of a source that was kept: HTTP's word for a coding that changes nothing."""
 
+SLOWEST_DISK_BYTES_PER_SECOND = 4e6
+"""Storing ends with one fsync, which tells of nothing until all is on the disk: an old USB stick takes so many."""
+
 _UNKNOWN_MEDIA_TYPE = "application/octet-stream"
 
 
@@ -68,7 +71,7 @@ def _make_smallest(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     attempt.enter("probing")
     if _is_incompressible(tools.store, source):
         attempt.enter("digesting")
-        reader = SourceReader(tools.store, source)
+        reader = SourceReader(tools.store, source, on_read=attempt.step)
         for chunk in reader:
             attempt.advance(len(chunk))
             attempt.check()
@@ -107,7 +110,7 @@ def _keep(source: ClaimedSource, name: str, reader: SourceReader) -> Made:
 
 def _compress(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format) -> tuple[int, SourceReader]:
     source = job.sources[0]
-    reader = SourceReader(tools.store, source)
+    reader = SourceReader(tools.store, source, on_read=attempt.step)
     compressed = tools.codecs[target].compress(
         reader,
         level=Level(job.level),
@@ -127,8 +130,10 @@ def _write(tools: Tools, job: ClaimedJob, attempt: Attempt, compressed: Generato
             # Slow levels yield empty chunks just for this.
             attempt.check()
             if chunk:
+                attempt.step()
                 yield chunk
         attempt.enter("storing", bytes_done=job.size_bytes)
+        attempt.allow(job.size_bytes / SLOWEST_DISK_BYTES_PER_SECOND)
 
     with closing(compressed):
         return write_result(tools.store, result_key(job.id, job.epoch), checked())
@@ -163,7 +168,7 @@ def _make_archive(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     target = Format.ZIP if job.format == AUTO else Format(job.format)
     archive, key = tools.archives[target], result_key(job.id, job.epoch)
     names = archive_names([source.name for source in job.sources])
-    readers = [SourceReader(tools.store, source) for source in job.sources]
+    readers = [SourceReader(tools.store, source, on_read=attempt.step) for source in job.sources]
     members = [
         Member(name, source.size_bytes, reader.__iter__, reader.look)
         for name, source, reader in zip(names, job.sources, readers, strict=True)

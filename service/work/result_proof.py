@@ -82,6 +82,7 @@ def prove_archive(file: BinaryIO, archive: Archive, members: Sequence[ExpectedMe
     file.seek(0)
     stored = Digests()
     for _ in _read(file, stored.update):
+        attempt.step()
         attempt.check()
     return stored
 

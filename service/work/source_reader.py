@@ -6,7 +6,7 @@ The only way from a source to a result (ADR 0012): whoever wants its digest must
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from service.checksum import new_checksum
@@ -26,7 +26,11 @@ class SourceReader:
     Reading is not progress: codecs read ahead of what they have done. ``look`` reads it besides.
     """
 
-    def __init__(self, store: FileStore, source: ClaimedSource) -> None:
+    def __init__(
+        self, store: FileStore, source: ClaimedSource, *, on_read: Callable[[], object] = lambda: None
+    ) -> None:
+        """``on_read`` is called after each step."""
+        self._on_read = on_read
         self._store = store
         self._source = source
         self._digest = hashlib.sha256()
@@ -69,6 +73,7 @@ class SourceReader:
         with open_source(self._store, self._source) as file:
             while chunk := read_some(file, READ_BYTES):
                 bytes_read += len(chunk)
+                self._on_read()
                 if bytes_read > self._source.size_bytes:
                     raise self._damaged("The stored upload has more bytes than arrived.")
                 yield chunk

@@ -146,22 +146,22 @@ class Sweeper:
         short_bytes = self._settings.min_free_bytes - self._store.space().free_bytes
         return self._store.quarantine.make_room(short_bytes) if short_bytes > 0 else 0
 
-    def rows(self) -> SweepCounts:
-        """Do what is cheap and pressing: everything that begins with the table.
+    def rows(self, *, with_lapsed: bool = True) -> SweepCounts:
+        """Do what is cheap and pressing: everything that begins with the table; ``with_lapsed``, leases too.
 
         For a lease's time after the database could not be written no lease has lapsed: who lives could not renew it.
         """
         try:
-            return self._rows()
+            return self._rows(with_lapsed)
         except OperationalError:
             self._troubled_at = self._clock()
             raise
 
-    def _rows(self) -> SweepCounts:
+    def _rows(self, with_lapsed: bool) -> SweepCounts:
         self.keep_time()
         is_steady = self._clock() - self._troubled_at > self._settings.lease_milliseconds / 1000
         return SweepCounts(
-            rescued=self.rescue_dead() + (self.rescue_lapsed() if is_steady else 0),
+            rescued=self.rescue_dead() + (self.rescue_lapsed() if with_lapsed and is_steady else 0),
             expired_files=self.expire(),
             pruned=self.prune(),
             pruned_audit_events=self.prune_audit_events(),

@@ -16,7 +16,7 @@ FILES_SECONDS = 600.0
 
 
 class SweepLoops:
-    """Three rhythms: dead workers every second, leases and expiry every few, stored files now and every ten minutes."""
+    """Three rhythms: dead workers every second, expiry every few, stored files now and every ten minutes."""
 
     def __init__(self, sweeper: Sweeper, settings: WorkSettings, on_rescue: Callable[[], None]) -> None:
         """``on_rescue`` is called when jobs were queued again."""
@@ -27,11 +27,12 @@ class SweepLoops:
                 on_rescue()
 
         def sweep() -> None:
-            if sweeper.rows().rescued:
+            # Leases are the supervisor's to judge (``lease_upkeep``): this process may be the one that hung.
+            if sweeper.rows(with_lapsed=False).rescued:
                 on_rescue()
             sweeper.make_room()
 
-        self._loops = (
+        self.loops = (
             Loop("rescuing", rescue, pause_seconds=RESCUE_SECONDS),
             Loop("sweeping", sweep, pause_seconds=settings.sweep_seconds),
             Loop("sweeping files", lambda: sweeper.files(source_grace_seconds=grace), pause_seconds=FILES_SECONDS),
@@ -39,10 +40,10 @@ class SweepLoops:
 
     def start(self) -> None:
         """Begin, each at once."""
-        for loop in self._loops:
+        for loop in self.loops:
             loop.start()
 
     def stop(self) -> None:
         """Begin nothing more. What has begun is left to end with the process: each duty may be cut off anywhere."""
-        for loop in self._loops:
+        for loop in self.loops:
             loop.stop(timeout_seconds=0)

@@ -21,6 +21,7 @@ _SAME_NAMES = (
     "worker_jobs",
     "worker_niceness",
     "heartbeat_seconds",
+    "hang_seconds",
     "poll_seconds",
     "sweep_seconds",
     "orphan_grace_seconds",
@@ -65,6 +66,7 @@ class WorkSettings:
     shutdown_grace_seconds: float
     log_format: str
     log_level: str
+    hang_seconds: float = 120
     quarantine_seconds: float = 24 * 3600
     min_free_bytes: int = 0
     public_url: str = ""

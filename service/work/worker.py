@@ -24,14 +24,18 @@ from service.work.attempt import Attempt, Cancelled, Fenced, Released
 from service.work.database_retry import TimeIsUp
 from service.work.loop import Loop
 from service.work.pause import Pause
+from service.work.pulse import Doing
 from service.work.work_settings import WorkSettings
-from storage.database import Database
+from storage.database import BUSY_TIMEOUT_MILLISECONDS, Database
 from storage.errors import StaleAttempt, StorageLost
 from storage.job_attempts import ClaimedJob, claim, heartbeat
 from storage.trouble import Trouble
 from storage.worker_table import register, sign_of_life, unregister
 
 SIGN_OF_LIFE_SECONDS = 2.0
+
+LOCKED_SECONDS = BUSY_TIMEOUT_MILLISECONDS / 1000
+"""So long a round may wait for the database's lock before it has failed."""
 
 _log = logging.getLogger(__name__)
 
@@ -79,8 +83,10 @@ class Worker:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(self._slots, thread_name_prefix="attempt")
         self._last_sign = 0.0
+        self._renewed_at = 0.0
         self._claims = Loop("claiming", self._claim_and_start, pause_seconds=settings.poll_seconds)
         self._heart = Loop("the heartbeat", self._beat, pause_seconds=settings.heartbeat_seconds)
+        self.loops: tuple[Loop, ...] = (self._claims, self._heart)
 
     def start(self) -> None:
         """Enter the worker in the table and begin.
@@ -90,7 +96,7 @@ class Worker:
         """
         with self._database.transaction(is_durable=False) as connection:
             self._register(connection)
-        self._last_sign = time.monotonic()
+        self._last_sign = self._renewed_at = time.monotonic()
         self._claims.start()
         self._heart.start()
 
@@ -102,6 +108,18 @@ class Worker:
         """Return what it is working on."""
         with self._lock:
             return list(self._running.values())
+
+    def doing(self) -> dict[str, Doing]:
+        """Return how everything gets on that it is at, for the pulse: each round of a duty, and each attempt."""
+        rounds = {loop.name: loop.rounds() for loop in self.loops}
+        doing = {name: Doing(count, LOCKED_SECONDS) for name, count in rounds.items() if count is not None}
+        # Then an attempt can only wait for the database, too.
+        is_waiting = self._heart.failing() is not None
+        for held in self.running():
+            each = held.attempt.doing(waits_for_database=is_waiting)
+            if each is not None:
+                doing[f"{held.attempt.phase} job {held.job.id}"] = each
+        return doing
 
     def drain(self, grace_seconds: float) -> None:
         """Claim nothing more, let end what will within the grace, give the rest back, and leave the table.
@@ -189,8 +207,20 @@ class Worker:
         self._claims.wake()
 
     def _beat(self) -> None:
-        """Tell the table how all running jobs come along, and hear what it has to say, in one transaction."""
+        """Renew the leases of all running jobs; one that can be renewed no more in time is given back."""
         held = self.running()
+        try:
+            self._renew(held)
+        except Exception:
+            if time.monotonic() - self._renewed_at > self._settings.lease_milliseconds / 1000:
+                # Somebody else may have them already.
+                for running in held:
+                    running.attempt.stop(Released)
+            raise
+        self._renewed_at = time.monotonic()
+
+    def _renew(self, held: list[RunningJob]) -> None:
+        """Tell the table how all running jobs come along, and hear what it has to say, in one transaction."""
         trouble = self._pause.trouble
         is_sign_due = trouble is not self._told or time.monotonic() - self._last_sign >= SIGN_OF_LIFE_SECONDS
         if not held and not is_sign_due:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from tests.acceptance.conftest import service, start_service
+from tests.acceptance.conftest import StartService, start_service
 from tests.acceptance.service_process import ServiceProcess
 from tests.browser.every_state import NAMES, EveryState, every_state
 from tests.conftest import Witness
 from tests.parts import missing
 
-__all__ = ["service", "start_service"]
+__all__ = ["start_service"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ["--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
@@ -55,6 +55,12 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryState]:
     """A service with a job in every state; tests leave these as they are."""
     with every_state(tmp_path_factory.mktemp("states"), NAMES) as found:
         yield found
+
+
+@pytest.fixture
+def service(start_service: StartService) -> ServiceProcess:
+    """A service whose worker may be stopped for a while (``idle_worker``) without being taken for one that hangs."""
+    return start_service(lease_seconds=3600)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ WAYS = {"taken off": ("/", ""), "left on": ("", "proxy_set_header Host $http_hos
 def below(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Below]:
     slash, more = WAYS[request.param]
     folder, port = tmp_path_factory.mktemp("below"), free_port()
-    service = ServiceProcess(folder / "service", public_url=f"http://127.0.0.1:{port}{AT}/")
+    service = ServiceProcess(folder / "service", public_url=f"http://127.0.0.1:{port}{AT}/", lease_seconds=3600)
     try:
         upstream = service.start().url + slash
         with nginx(folder / "nginx", port=port, path=AT, upstream=upstream, more=more) as url:

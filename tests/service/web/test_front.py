@@ -19,8 +19,9 @@ from storage import clock_table, worker_table
 from storage.clock import read_clocks
 from storage.errors import JobNotFound, StorageFailed
 from storage.file_store import Space, random_id
+from storage.job_rescue import rescue_lapsed
 from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
-from tests.storage.job_builder import Row, act, change_row, one_of_each
+from tests.storage.job_builder import Row, act, change_row, one_of_each, running
 
 LIFE = {"host": "h", "pid": 1, "capacity": 1}
 
@@ -127,6 +128,17 @@ def test_a_worker_that_has_been_silent_does_not_count(app: InProcess) -> None:
     connection.close()
 
     assert not checks_of(app)["worker"]
+
+
+def test_a_worker_that_let_a_lease_run_out_does_not_count_until_that_is_taken_up(app: InProcess) -> None:
+    register(app)
+    assert app.client.get("/readyz").status_code == 200
+    running(app.parts.database, lease=-1)
+
+    assert checks_of(app) == {"database": True, "files": True, "worker": False, "accepting": True}
+
+    act(app.parts.database, rescue_lapsed)
+    assert app.client.get("/readyz").status_code == 200
 
 
 def test_a_service_about_to_stop_is_not_ready(app: InProcess) -> None:

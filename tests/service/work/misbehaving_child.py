@@ -1,12 +1,14 @@
 """A worker process whose zstd does what the first bytes of a file tell it to. Started in place of the real child.
 
-``POISON`` kills the process. ``GATE`` and a path on the first line: it waits until that file exists.
+``POISON`` kills the process. ``GATE`` and a path on the first line: it waits until that file exists. ``STUCK``: the
+first worker that reads it never comes back from it, the next one does: the path on the first line is what it left.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
@@ -18,6 +20,7 @@ from service.work.child import main
 
 POISON = b"POISON"
 GATE = b"GATE "
+STUCK = b"STUCK "
 
 
 class ObedientCodec(ZstdCodec):
@@ -40,7 +43,15 @@ class ObedientCodec(ZstdCodec):
             while not gate.exists():
                 time.sleep(0.02)
                 yield b""
+        if head.startswith(STUCK):
+            _be_stuck(Path(head[len(STUCK) :].split(b"\n")[0].decode()))
         yield from super().compress(rest, level=level, threads=threads, size_bytes=size_bytes, finished=finished)
+
+
+def _be_stuck(trace: Path) -> None:
+    if not trace.exists():
+        trace.touch()
+        threading.Event().wait()
 
 
 def _peek(chunks: Iterable[Chunk]) -> tuple[bytes, Iterator[Chunk]]:

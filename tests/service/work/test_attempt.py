@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
+from service.work.pulse import Doing
 from storage.job_attempts import Progress
 
 
@@ -85,3 +86,45 @@ def test_the_guess_whether_it_ends_in_time_goes_by_the_rate() -> None:
 
     assert attempt.may_end_within(12)
     assert not attempt.may_end_within(11)
+
+
+def test_what_gets_on_is_a_step_and_what_only_waits_or_looks_is_none() -> None:
+    attempt = Attempt(100)
+
+    def steps() -> int:
+        doing = attempt.doing(waits_for_database=False)
+        assert doing is not None
+        return doing.steps
+
+    seen = [steps()]
+    for gets_on in (lambda: attempt.enter("compressing"), lambda: attempt.advance(1), attempt.step, attempt.computed):
+        gets_on()
+        seen.append(steps())
+    attempt.check()
+    attempt.progress()
+
+    assert seen == sorted(set(seen))
+    assert steps() == seen[-1]
+
+
+def test_recording_the_end_is_not_judged_while_the_database_cannot_be_written() -> None:
+    attempt = Attempt(100)
+    attempt.enter("storing")
+    assert attempt.doing(waits_for_database=True) is not None
+
+    attempt.computed()
+
+    assert attempt.phase == "recording"
+    assert attempt.doing(waits_for_database=True) is None
+    assert attempt.doing(waits_for_database=False) is not None
+
+
+def test_a_phase_that_may_take_longer_says_so_and_the_next_does_not() -> None:
+    attempt = Attempt(100)
+    attempt.enter("storing")
+    attempt.allow(25)
+    assert attempt.doing(waits_for_database=False) == Doing(2, 25)
+
+    attempt.enter("verifying")
+
+    assert attempt.doing(waits_for_database=False) == Doing(3)

@@ -57,3 +57,28 @@ def test_trouble_is_logged_once_and_never_ends_it(
     loop.stop()
 
     assert caplog.messages == ["working does not work just now; trying again", "working works again"]
+
+
+def test_a_round_is_told_of_while_it_lasts_and_a_failure_until_it_is_over() -> None:
+    may_go_on, is_well = threading.Event(), threading.Event()
+
+    def duty() -> None:
+        may_go_on.wait()
+        if not is_well.is_set():
+            raise MemoryError
+
+    loop = Loop("working", duty, pause_seconds=0.001)
+    assert (loop.rounds(), loop.failing(), loop.is_dead()) == (None, None, False)
+
+    loop.start()
+    until(lambda: loop.rounds() == 1)
+    may_go_on.set()
+    until(lambda: (failing := loop.failing()) and failing.times >= 2)
+    failing = loop.failing()
+    assert failing is not None
+    assert (failing.name, type(failing.error)) == ("working", MemoryError)
+    is_well.set()
+    until(lambda: loop.failing() is None)
+    loop.stop()
+
+    assert (loop.rounds(), loop.is_dead()) == (None, False)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from service.work.attempt import Attempt, AttemptStopped
 from service.work.worker import Worker
@@ -246,3 +247,26 @@ def test_a_worker_that_cannot_leave_the_table_ends_all_the_same(
     worker.drain(0)
 
     assert "the worker could not leave the table" in caplog.messages
+
+
+def test_a_worker_that_cannot_renew_its_leases_in_time_gives_its_attempts_back(
+    bench: Bench, work: HeldWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may have the jobs by then; and none is given up for one renewal that fails."""
+    is_broken = threading.Event()
+
+    def broken(*arguments: object, **options: object) -> bool:
+        if is_broken.is_set():
+            raise OperationalError("UPDATE", {}, Exception("out of memory"))
+        return bool(job_attempts.heartbeat(*arguments, **options))  # type: ignore[arg-type]  # Passed on as they came.
+
+    monkeypatch.setattr("service.work.worker.heartbeat", broken)
+    bench = bench.with_settings(lease_milliseconds=1500, heartbeat_seconds=0.05)
+    with working(bench, work):
+        job_id = bench.submit(b"a")
+        until(lambda: job_id in work.attempts)
+
+        is_broken.set()
+
+        assert until(lambda: work.reasons.get(job_id) == "Released") > 1
+        is_broken.clear()

@@ -1,0 +1,79 @@
+"""What the supervising process does for workers that cannot: takes up the jobs of the dead, and leases that are over.
+
+Done by ``serve`` and by the parent of ``vacpack work``, which compute nothing and hold no job, so that it is done with
+no worker alive, and with every worker stuck.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from service.work.loop import Loop
+from service.work.sweep import Sweeper
+from storage.clock import boot_milliseconds
+
+UPKEEP_SECONDS = 1.0
+
+HEALTHY_SECONDS = 8.0
+"""A lease that is over is taken up only after so long without trouble: with the database locked or full, or the machine
+asleep, all leases run out, and nobody's worker is to blame. Then each is renewed by its own worker within its longest
+pause (``loop``), 5 s, before anybody may take it up."""
+
+LONGEST_GAP_SECONDS = 5.0
+"""Between two rounds; a longer one is trouble too: the machine slept, or this process was stopped."""
+
+_log = logging.getLogger(__name__)
+
+
+def _boot_seconds() -> float:
+    return boot_milliseconds() / 1000
+
+
+class LeaseUpkeep:
+    """One round a second. For one thread."""
+
+    def __init__(
+        self,
+        sweeper: Sweeper,
+        on_rescue: Callable[[], object],
+        *,
+        clock: Callable[[], float] = _boot_seconds,
+    ) -> None:
+        """``on_rescue`` is called when jobs were queued again; ``clock`` counts sleep."""
+        self._sweeper = sweeper
+        self._on_rescue = on_rescue
+        self._clock = clock
+        self._round_at = self._well_since = clock()
+
+    def round(self) -> None:
+        """Take up what the dead held, and what is over.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError, StorageError: the database or the store is in trouble; the time of health begins
+                anew.
+        """
+        now, before = self._clock(), self._round_at
+        self._round_at = now
+        if now - before > LONGEST_GAP_SECONDS:
+            self._well_since = now
+        try:
+            rescued = self._sweeper.rescue_dead()
+            if now - self._well_since >= HEALTHY_SECONDS:
+                rescued += self._rescue_lapsed()
+        except Exception:
+            self._well_since = self._clock()
+            raise
+        if rescued:
+            self._on_rescue()
+
+    def _rescue_lapsed(self) -> int:
+        rescued = self._sweeper.rescue_lapsed()
+        if rescued:
+            _log.warning("leases that were over have been taken up", extra={"jobs": rescued})
+        return rescued
+
+
+def lease_upkeep(sweeper: Sweeper, on_rescue: Callable[[], object]) -> Loop:
+    """Return the duty, to be started and stopped."""
+    return Loop("rescuing", LeaseUpkeep(sweeper, on_rescue).round, pause_seconds=UPKEEP_SECONDS)
