@@ -13,11 +13,14 @@ from storage.trouble import Trouble
 # Python has names for these, but not in every version: https://www.sqlite.org/rescode.html
 _IOERR_SHMSIZE = sqlite3.SQLITE_IOERR | 19 << 8
 _IOERR_NOMEM = sqlite3.SQLITE_IOERR | 12 << 8
+_IOERR_SHMMAP = sqlite3.SQLITE_IOERR | 21 << 8
 
 _BY_EXTENDED_CODE = {
     # The shared memory of the log is a file, which could not be made longer.
     _IOERR_SHMSIZE: Trouble.ROOM,
     _IOERR_NOMEM: Trouble.MEMORY,
+    # The log's index could not be mapped: this process has no address space left.
+    _IOERR_SHMMAP: Trouble.MEMORY,
 }
 _BY_PRIMARY_CODE = {
     sqlite3.SQLITE_FULL: Trouble.ROOM,

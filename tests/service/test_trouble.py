@@ -53,6 +53,7 @@ def test_an_error_of_the_system_is_the_same_trouble_however_it_comes(number: int
         (sqlite3.SQLITE_IOERR_WRITE, Trouble.DISK),
         (sqlite3.SQLITE_IOERR_FSYNC, Trouble.DISK),
         (sqlite3.SQLITE_IOERR_NOMEM, Trouble.MEMORY),
+        (sqlite3.SQLITE_IOERR_SHMMAP, Trouble.MEMORY),
         (sqlite3.SQLITE_BUSY, Trouble.LOCKED),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, Trouble.LOCKED),
         (sqlite3.SQLITE_LOCKED, Trouble.LOCKED),

@@ -25,7 +25,7 @@ from tests.service.payloads import text
 from tests.storage import job_builder
 from tests.storage.job_builder import Row, act, new_source, row_of
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 90.0
 WORKER = "w" * 26
 SOURCE_FIELDS = ("key", "sha256", "media_type", "size_bytes", "checksum")
 

@@ -116,6 +116,7 @@ def test_a_sweep_ends_the_process_for_what_a_new_one_has_again_only(
         sqlite_error(sqlite3.SQLITE_BUSY),
         sqlite_error(sqlite3.SQLITE_BUSY_SNAPSHOT),
         sqlite_error(sqlite3.SQLITE_READONLY),
+        sqlite_error(sqlite3.SQLITE_IOERR_FSYNC),
         OSError(errno.ENOSPC, "no space left on device"),
         StorageFull("no room"),
         StorageLost("the database was removed", "/somewhere"),
