@@ -39,12 +39,17 @@ class Pause:
         self._trouble: Trouble | None = None
         self._tries = 0
         self._free_bytes = 0
-        self._began_at = self._ends_at = 0.0
+        self._began_at = self._ends_at = self._met_at = 0.0
 
     @property
     def trouble(self) -> Trouble | None:
         """What it waits for; None: jobs may be tried."""
         return self._trouble
+
+    @property
+    def vain_seconds(self) -> float:
+        """For how long no job has succeeded since the trouble that it waits for was first met, tries and all."""
+        return self._clock() - self._met_at if self._trouble is not None else 0.0
 
     def begin(self, trouble: Trouble) -> float:
         """Try no job from now on; return for how many seconds at first. What was tried beside it prolongs nothing."""
@@ -54,6 +59,7 @@ class Pause:
                 self._tries += 1
                 self._free_bytes = 0
                 self._began_at = self._clock()
+                self._met_at = self._began_at if self._tries == 1 else self._met_at
                 self._ends_at = self._began_at + self._seconds()
             self._trouble = trouble
             # What an attempt has given back was not enough: only more than that is news.

@@ -70,6 +70,7 @@ class PulseSender:
             doing = self._worker.doing() if self._worker else Pulse.of_start()
             self.say(Pulse(doing, self._starvation.share()).to_line())
             self._look_after_loops()
+            self._look_after_pause()
             self._is_stopped.wait(PULSE_SECONDS)
 
     def _look_after_loops(self) -> None:
@@ -86,6 +87,14 @@ class PulseSender:
                     exc_info=failing.error,
                 )
                 self._give_up()
+
+    def _look_after_pause(self) -> None:
+        """End a process that tries no job for want of what a new one has again; it holds none."""
+        waiting = self._worker.waits_in_vain_for() if self._worker else None
+        if waiting is not None and waiting[0] in OF_THIS_PROCESS and waiting[1] >= self._patience_seconds:
+            facts = {"waiting_for": str(waiting[0]), "for_seconds": round(waiting[1], 1)}
+            _log.error("this worker ends: it can do no job any more", extra=facts)
+            self._give_up()
 
     def _is_hopeless(self, failing: Failing, *, is_essential: bool) -> bool:
         """Say whether a new process would do better; a sweep that stumbles over one file ends nobody's compressing."""

@@ -121,6 +121,11 @@ class Worker:
                 doing[f"{held.attempt.phase} job {held.job.id}"] = each
         return doing
 
+    def waits_in_vain_for(self) -> tuple[Trouble, float] | None:
+        """Return the trouble that keeps it from every job, and for how many seconds; None while it may work."""
+        trouble, seconds = self._pause.trouble, self._pause.vain_seconds
+        return None if trouble is None or self.running() else (trouble, seconds)
+
     def drain(self, grace_seconds: float) -> None:
         """Claim nothing more, let end what will within the grace, give the rest back, and leave the table.
 

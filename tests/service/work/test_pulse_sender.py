@@ -14,11 +14,13 @@ from sqlalchemy.exc import OperationalError
 from service.work import loop as loop_module
 from service.work.attempt import Attempt
 from service.work.loop import Loop
+from service.work.pause import Pause
 from service.work.pulse import Doing, Pulse
 from service.work.pulse_sender import PulseSender
 from service.work.worker import Worker
 from storage.errors import StorageFull, StorageLost
 from storage.job_attempts import ClaimedJob
+from storage.trouble import Trouble
 from tests.service.work.bench import WORKER, Bench, until
 
 
@@ -200,3 +202,54 @@ def test_a_pulse_tells_of_the_start_and_then_of_each_attempt(pipe: tuple[int, in
         worker.drain(1)
         sender.stop()
     assert f"storing job {job_id}" not in worker.doing()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "ends"), [(Trouble.MEMORY, True), (Trouble.THREADS, True), (Trouble.ROOM, False), (Trouble.DISK, False)]
+)
+def test_a_pause_that_only_a_new_process_can_end_ends_this_one(
+    pipe: tuple[int, int], bench: Bench, trouble: Trouble, ends: bool
+) -> None:
+    now, looks = 100.0, 0
+    given_up = threading.Event()
+    pause = Pause(clock=lambda: now)
+    pause.begin(trouble)
+    worker = Worker(WORKER, bench.database, bench.settings, lambda job, attempt: None, pause=pause)
+    waits = worker.waits_in_vain_for
+
+    def looked() -> tuple[Trouble, float] | None:
+        nonlocal looks
+        looks += 1
+        return waits()
+
+    worker.waits_in_vain_for = looked  # type: ignore[method-assign]  # Counts the looks.
+    sender = PulseSender(pipe[1], patience_seconds=120, give_up=given_up.set)
+    sender.watch(worker, [])
+    sender.start()
+    until(lambda: looks > 3)
+    assert not given_up.is_set()
+
+    now += 121
+    looks = 0
+    until(lambda: given_up.is_set() or looks > 50)
+    sender.stop()
+
+    assert given_up.is_set() == ends
+
+
+def test_a_pause_counts_from_the_first_trouble_until_a_job_succeeds() -> None:
+    now = 100.0
+    pause = Pause(clock=lambda: now)
+    pause.begin(Trouble.MEMORY)
+    now += 50
+    assert pause.is_over()
+    assert pause.vain_seconds == 0
+    pause.begin(Trouble.MEMORY)
+    assert pause.vain_seconds == 50
+
+    now += 50
+    assert pause.is_over()
+    pause.end()
+    pause.begin(Trouble.MEMORY)
+
+    assert pause.vain_seconds == 0
