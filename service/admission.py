@@ -1,7 +1,8 @@
 """Who may come in: the largest upload, the longest queue, and room on the disk for everything that has been let in.
 
-Reservations add up: an upload reserves room for itself and for its result, and what queued and running jobs may still
-write is counted too. Used by one thread, the event loop's.
+Reservations add up: an upload reserves room for what is about to arrive and for the result of what has arrived, and
+what queued and running jobs may still write is counted too. What was only announced holds nothing: who declares a
+length and sends nothing keeps nobody out. Used by one thread, the event loop's.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
+from service.shares import Shares, over_share
 from storage.job_views import Backlog
 
 REFRESH_SECONDS = 0.5
 """How old the figures of waiting jobs and free room may be; what this process added since is added to them."""
-STRIDE_BYTES = 64 * 1024**2
-"""Room reserved at a time for an upload that did not say how long it is."""
+STRIDE_BYTES = 16 * 1024**2
+"""Room reserved at a time, ahead of what arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Limits:
     max_upload_bytes: int
     max_queued_jobs: int
     min_free_bytes: int
+    max_reserved_percent_per_address: int = 100
+    """Of the room there is, what one address's uploads may hold ahead of what has arrived."""
 
 
 class Admission:
@@ -49,20 +53,25 @@ class Admission:
         self._reserved_bytes = 0
         self._free = 0
         self._landed_bytes = 0
+        self._arriving = 0
+        self._ahead = Shares()
 
-    def admit(self, declared_bytes: int | None) -> Reservation:
-        """Let an upload in; ``declared_bytes`` is what its Content-Length says.
+    def admit(self, declared_bytes: int | None, caller: str | None = None) -> Reservation:
+        """Let an upload in; ``declared_bytes`` is what its Content-Length says, ``caller`` a key of ``service.caller``.
 
         Raises:
-            ServiceError: upload_too_large, queue_full, storage_full.
+            ServiceError: upload_too_large, queue_full, storage_full, address_share.
         """
         self._check_size(declared_bytes or 0)
         self._refresh()
-        if self._backlog.queued >= self._limits.max_queued_jobs:
-            detail = f"{self._backlog.queued} jobs are waiting; try again later."
-            raise ServiceError(QUEUE_FULL, detail, headers={"Retry-After": "30"})
-        reservation = Reservation(self)
-        reservation.grow(STRIDE_BYTES if declared_bytes is None else declared_bytes)
+        self._check_queue()
+        step_bytes = STRIDE_BYTES if declared_bytes is None else min(STRIDE_BYTES, declared_bytes)
+        # All of it must fit now; only the first step is kept for it.
+        self._check_room(2 * (step_bytes if declared_bytes is None else declared_bytes))
+        self._check_ahead(2 * step_bytes, caller)
+        reservation = Reservation(self, declared_bytes, caller)
+        reservation.grow(step_bytes)
+        self._arriving += 1
         return reservation
 
     @property
@@ -81,10 +90,32 @@ class Admission:
             self._free, self._landed_bytes = self._free_bytes(), 0
             self._read_at = now
 
+    def _check_queue(self) -> None:
+        """Refuse where the queue would be too long when all that arrives has become jobs."""
+        places = self._backlog.queued + self._arriving
+        if places >= self._limits.max_queued_jobs:
+            detail = f"{places} jobs are waiting; try again later."
+            headers = {"Retry-After": "30"}
+            raise ServiceError(QUEUE_FULL, detail, headers=headers, limit="max_queued_jobs")
+
+    def _check_ahead(self, size_bytes: int, caller: str | None) -> None:
+        """Refuse who holds its share already with what it has not sent; one upload may always come."""
+        held_bytes = self._ahead.held(caller)
+        most_bytes = self._room_bytes() * self._limits.max_reserved_percent_per_address // 100
+        if held_bytes and held_bytes + size_bytes > most_bytes:
+            raise over_share("max_reserved_percent_per_address", "Your other uploads hold the room there is for you.")
+
+    def _room_bytes(self) -> int:
+        """Return the room there is for uploads and their results, reserved or not."""
+        return self._free - self._landed_bytes - self._backlog.source_bytes - self._limits.min_free_bytes
+
     def _reserve(self, size_bytes: int) -> None:
         self._refresh()
-        spoken_for = self._reserved_bytes + self._backlog.source_bytes + self._limits.min_free_bytes
-        free_bytes = self._free - self._landed_bytes - spoken_for
+        self._check_room(size_bytes)
+        self._reserved_bytes += size_bytes
+
+    def _check_room(self, size_bytes: int) -> None:
+        free_bytes = self._room_bytes() - self._reserved_bytes
         if size_bytes > free_bytes:
             freed_bytes = self._make_room(size_bytes - free_bytes)
             self._free += freed_bytes
@@ -92,7 +123,6 @@ class Admission:
         if size_bytes > free_bytes:
             detail = "There is not enough room for this upload and its result; try again later, or with less."
             raise ServiceError(STORAGE_FULL, detail, needed_bytes=size_bytes, available_bytes=max(0, free_bytes))
-        self._reserved_bytes += size_bytes
 
     def _land(self, size_bytes: int, *, held_bytes: int) -> None:
         self._landed_bytes += size_bytes
@@ -108,10 +138,13 @@ class Admission:
 class Reservation:
     """The room one upload holds. Close it when its row is written, or when it is given up."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, declared_bytes: int | None = None, caller: str | None = None) -> None:
         self._admission = admission
+        self._declared_bytes = declared_bytes
+        self._caller = caller
         self._covered_bytes = 0
         self._held_bytes = 0
+        self._ahead_bytes = 0
         self.received_bytes = 0
 
     def grow(self, size_bytes: int) -> None:
@@ -123,6 +156,7 @@ class Reservation:
         self._admission._reserve(2 * size_bytes)
         self._held_bytes += 2 * size_bytes
         self._covered_bytes += size_bytes
+        self._count_ahead()
 
     def take(self, size_bytes: int) -> None:
         """Count bytes that have arrived; the sum of a form's files counts.
@@ -133,15 +167,31 @@ class Reservation:
         self.received_bytes += size_bytes
         self._admission._check_size(self.received_bytes)
         if self.received_bytes > self._covered_bytes:
-            self.grow(max(STRIDE_BYTES, self.received_bytes - self._covered_bytes))
+            self.grow(max(self._step_bytes(), self.received_bytes - self._covered_bytes))
         # What has been received is on the disk, or about to be: it need not be reserved any more.
         freed = min(size_bytes, self._held_bytes)
         self._held_bytes -= freed
         self._admission._land(size_bytes, held_bytes=freed)
+        self._count_ahead()
+
+    def _step_bytes(self) -> int:
+        """Return how much is reserved at a time: no more than may still come."""
+        if self._declared_bytes is None:
+            return STRIDE_BYTES
+        return min(STRIDE_BYTES, self._declared_bytes - self._covered_bytes)
+
+    def _count_ahead(self) -> None:
+        """Tell what the caller holds for bytes that have not arrived."""
+        ahead_bytes = 2 * max(0, self._covered_bytes - self.received_bytes)
+        self._admission._ahead.add(self._caller, ahead_bytes - self._ahead_bytes)
+        self._ahead_bytes = ahead_bytes
 
     def close(self, *, became_job: bool) -> None:
         """Give the room back; the room for the result goes over to the job."""
+        self._admission._arriving -= 1
         self._admission._reserved_bytes -= self._held_bytes
         self._held_bytes = 0
+        self._admission._ahead.add(self._caller, -self._ahead_bytes)
+        self._ahead_bytes = 0
         if became_job:
             self._admission._hand_over(self.received_bytes)

@@ -82,6 +82,13 @@ class Settings(BaseSettings):
     )
     max_queued_jobs: int = Field(10_000, ge=1, description="Waiting jobs beyond which uploads are refused with 503.")
     receive_timeout_seconds: float = Field(60, gt=0, description="Silence after which an upload is given up.")
+    receive_min_bytes_per_second: int = Field(
+        1024, ge=0, description="Slowest rate of an upload, on the average of receive_rate_seconds; 0: any."
+    )
+    receive_rate_seconds: float = Field(30, gt=0, description="Time over which an upload's rate is looked at.")
+    max_reserved_percent_per_address: int = Field(
+        25, ge=1, le=100, description="Share of the room for uploads that one address's may hold before they arrive."
+    )
     header_timeout_seconds: float = Field(15, gt=0, description="Time for a request's headers to arrive whole.")
     early_refusal_drain_bytes: int = Field(
         64 * 1024**2, ge=0, description="Bytes still read after an early refusal, so that the client sees it."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from service import logs
 from service.admission import Admission, Limits
 from service.audit import AuditQueue
 from service.audit_file import PAUSE_SECONDS, AuditFile
+from service.caller import Callers, read_trusted
 from service.cannot_start import CannotStart
 from service.dispatch import Dispatcher, NoDispatcher
 from service.holdings import DataFolder, own_files, prepare
@@ -75,6 +77,11 @@ def open_store(settings: Settings, owner: FileOwner | None = None) -> LocalFiles
     return LocalFiles(files_folder(settings), check=check, quarantine_seconds=settings.quarantine_seconds)
 
 
+def callers() -> Callers:
+    """Return what tells callers apart; which proxies are believed is said in uvicorn's own variable."""
+    return Callers(read_trusted(os.environ.get("FORWARDED_ALLOW_IPS", "")))
+
+
 def make_parts(
     settings: Settings,
     database: Database,
@@ -85,7 +92,12 @@ def make_parts(
 ) -> Parts:
     """Return the parts of an HTTP service."""
     board = StatusBoard(database.reader, settings.public_url)
-    limits = Limits(settings.max_upload_bytes, settings.max_queued_jobs, settings.min_free_bytes)
+    limits = Limits(
+        settings.max_upload_bytes,
+        settings.max_queued_jobs,
+        settings.min_free_bytes,
+        settings.max_reserved_percent_per_address,
+    )
 
     def read_backlog() -> Backlog:
         with database.read() as connection:
@@ -105,6 +117,7 @@ def make_parts(
     metrics.event_streams.set_function(lambda: events.open_streams)
     return Parts(
         settings=settings,
+        callers=callers(),
         database=database,
         writer=writer,
         store=store,

@@ -1,26 +1,41 @@
-"""A request's body as chunks: as long as it was announced, with a limit on silence; and how much of it was taken."""
+"""A request's body as chunks: as long as it was announced, with limits on silence and on trickling."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.errors import BAD_REQUEST, BODY_TRUNCATED, LENGTH_REQUIRED, RECEIVE_TIMEOUT, ServiceError
+from service.errors import BAD_REQUEST, BODY_TRUNCATED, LENGTH_REQUIRED, RECEIVE_TIMEOUT, TOO_SLOW, ServiceError
 
 
 class ClientGone(Exception):
     """The client has hung up: nobody waits for an answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How slowly a body may come."""
+
+    timeout_seconds: float
+    """Of silence."""
+    min_bytes_per_second: int = 0
+    """On the average of ``rate_seconds``."""
+    rate_seconds: float = 30.0
+
+
 class Body:
     """The chunks of one request."""
 
-    def __init__(self, request: Request, *, timeout_seconds: float) -> None:
+    def __init__(self, request: Request, pace: Pace) -> None:
         self._request = request
-        self._timeout_seconds = timeout_seconds
+        self._pace = pace
+        self._waited_seconds = 0.0
+        self._since_bytes = 0
         self.is_finished = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -28,8 +43,9 @@ class Body:
 
         Raises:
             ClientGone: the connection was lost, or its data was not HTTP any more.
-            ServiceError: receive_timeout, after that much silence; body_truncated, bad_request, its length is not the
-                one of its ``Content-Length``, whatever the parser made of it; length_required.
+            ServiceError: receive_timeout, after that much silence; too_slow, below that rate; body_truncated,
+                bad_request, its length is not the one of its ``Content-Length``, whatever the parser made of it;
+                length_required.
         """
         declared, received = _declared_bytes(self._request), 0
         while not self.is_finished:
@@ -39,18 +55,37 @@ class Body:
             chunk = message.get("body", b"")
             self.is_finished = not message.get("more_body", False)
             received += len(chunk)
+            self._check_pace(len(chunk))
             if declared is not None:
                 _check_length(received, declared, is_finished=self.is_finished)
             if chunk:
                 yield chunk
 
     async def _next(self) -> Message:
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(self._pace.timeout_seconds):
                 return await self._request.receive()
         except TimeoutError as error:
-            detail = f"No byte arrived for {self._timeout_seconds:g} seconds; nothing was kept."
+            detail = f"No byte arrived for {self._pace.timeout_seconds:g} seconds; nothing was kept."
             raise ServiceError(RECEIVE_TIMEOUT, detail) from error
+        finally:
+            # Only the client's time: while a full disk is written to, nobody waits for it.
+            self._waited_seconds += time.monotonic() - began
+
+    def _check_pace(self, size_bytes: int) -> None:
+        """Count what arrived. Silence alone is no measure: a byte a minute holds a place for ever."""
+        pace = self._pace
+        self._since_bytes += size_bytes
+        if self._waited_seconds < pace.rate_seconds:
+            return
+        if not self.is_finished and self._since_bytes < pace.min_bytes_per_second * pace.rate_seconds:
+            detail = (
+                f"Less than {pace.min_bytes_per_second} bytes a second arrived over {pace.rate_seconds:g} seconds;"
+                " nothing was kept."
+            )
+            raise ServiceError(TOO_SLOW, detail, limit="receive_min_bytes_per_second")
+        self._waited_seconds, self._since_bytes = 0.0, 0
 
 
 def _declared_bytes(request: Request) -> int | None:

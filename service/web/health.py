@@ -120,6 +120,8 @@ async def limits(request: Request) -> dict[str, Any]:
         "max_files_per_upload": settings.max_files_per_upload,
         "max_queued_jobs": settings.max_queued_jobs,
         "receive_timeout_seconds": settings.receive_timeout_seconds,
+        "receive_min_bytes_per_second": settings.receive_min_bytes_per_second,
+        "receive_rate_seconds": settings.receive_rate_seconds,
         "max_wait_seconds": settings.max_wait_seconds,
         "default_ttl_seconds": settings.result_ttl_seconds,
         "max_ttl_seconds": settings.max_ttl_seconds,

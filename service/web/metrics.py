@@ -41,6 +41,12 @@ class HttpMetrics:
         for reason in REASONS:
             self.workers_replaced.labels(reason)
         self.event_streams = Gauge("vacpack_event_streams", "Event streams open now.", registry=self.registry)
+        self.limits_met = Counter(
+            "vacpack_limits_met",
+            "Times a limit was met, by the name of its setting.",
+            ("limit",),
+            registry=self.registry,
+        )
         self.receive_seconds = Histogram(
             "vacpack_receive_seconds",
             "Time from an upload's first byte to its 202.",

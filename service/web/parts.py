@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from service.admission import Admission
 from service.audit import AuditQueue
+from service.caller import Callers
 from service.dispatch import Dispatcher
 from service.lookout import Lookout
 from service.settings import Settings
@@ -35,6 +36,7 @@ class Parts:
     """The concrete parts of one running service."""
 
     settings: Settings
+    callers: Callers
     database: Database
     writer: GroupWriter
     store: FileStore
@@ -55,6 +57,10 @@ class Parts:
     """One thread for health, which may have to wait for a disk."""
     soundings: Mapping[str, Sounding]
     """What is found out by writing, by the name of its check."""
+
+    def caller_of(self, request: HTTPConnection) -> str | None:
+        """Return who asks, as limits per address count it; None: exempt."""
+        return self.callers.key_of(request.client.host if request.client else None)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Return what ``query`` reads, in one of a few threads of its own."""

@@ -58,6 +58,8 @@ def problem(request: Request, error: ServiceError) -> Response:
     """Return the error in the form the client likes; programs that say nothing get the document."""
     kind = error.kind
     headers = {"Cache-Control": "no-store", "Vary": "Accept", **error.headers}
+    if "limit" in error.members:
+        parts_of(request).metrics.limits_met.labels(error.members["limit"]).inc()
     if kind is METHOD_NOT_ALLOWED and "app" in request.scope:
         headers["Allow"] = ", ".join(other_methods(request))
     body: dict[str, Any] = {

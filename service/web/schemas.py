@@ -208,6 +208,8 @@ class LimitsDocument(Shape):
     max_files_per_upload: int
     max_queued_jobs: int
     receive_timeout_seconds: float
+    receive_min_bytes_per_second: int
+    receive_rate_seconds: float
     max_wait_seconds: float
     default_ttl_seconds: int
     max_ttl_seconds: int

@@ -23,7 +23,7 @@ from service.file_names import clean_name
 from service.web import answers, documented
 from service.web.arrivals import Arrival
 from service.web.audited import Audited
-from service.web.body import Body, ClientGone
+from service.web.body import Body, ClientGone, Pace
 from service.web.negotiation import Kind, kind_of
 from service.web.options import check_count, read_options
 from service.web.parts import Parts, parts_of
@@ -88,7 +88,7 @@ async def put_short(request: Request, background: BackgroundTasks) -> Response:
 async def _take(request: Request, background: BackgroundTasks, raw_path: bytes | None) -> Response:
     """Answer an upload; an answer given before the body was read lingers until the client has seen it."""
     parts = parts_of(request)
-    body = Body(request, timeout_seconds=parts.settings.receive_timeout_seconds)
+    body = Body(request, _pace(parts))
     # Not as a dependency: each costs an upload of 4 KiB some percent of its time.
     with Audited(request, Action.JOB_SUBMITTED) as audit:
         try:
@@ -105,6 +105,11 @@ async def _take(request: Request, background: BackgroundTasks, raw_path: bytes |
             audit.refused(told.kind.status, told.kind.code)
             answer = problem(request, told)
     return answer if body.is_finished else _lingering(answer, parts)
+
+
+def _pace(parts: Parts) -> Pace:
+    settings = parts.settings
+    return Pace(settings.receive_timeout_seconds, settings.receive_min_bytes_per_second, settings.receive_rate_seconds)
 
 
 def _lingering(answer: Response, parts: Parts) -> Response:
@@ -188,7 +193,7 @@ class _Upload:
             raise _Finished(made)
 
     async def _receive(self, head: UploadHead) -> dict[str, Any]:
-        reservation = self._parts.admission.admit(head.declared_bytes)
+        reservation = self._parts.admission.admit(head.declared_bytes, self._parts.caller_of(self._request))
         row = None
         try:
             async with undone_on_error(self._parts.sink, self._receipt):

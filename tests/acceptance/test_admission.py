@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tests.acceptance.asking import ask, upload
 from tests.acceptance.conftest import StartService
 from tests.acceptance.patience import until
 from tests.acceptance.raw_socket import connected, head, status_of
+from tests.acceptance.service_process import ServiceProcess
 
 
 def test_a_full_queue_says_when_to_come_again(start_service: StartService) -> None:
@@ -32,24 +34,59 @@ def test_a_reserve_larger_than_the_disk_lets_nothing_in(start_service: StartServ
     assert service.holds_nothing()
 
 
-def test_room_promised_to_one_upload_is_not_promised_to_another(start_service: StartService, tmp_path: Path) -> None:
+def test_a_length_that_cannot_fit_is_refused_before_a_byte_is_sent(start_service: StartService, tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     service = start_service(min_free_bytes=int(0.4 * free), max_upload_bytes=free, embedded_worker="false")
-    # With its result it needs two thirds of the room there is.
-    request = head("PUT /f", f"Content-Length: {int(0.2 * free)}", "Expect: 100-continue")
 
-    def ask_in(connection: socket.socket) -> int:
-        connection.sendall(request)
-        return status_of(connection.recv(65536))
+    with connected(service) as connection:
+        # With its result it needs twice the disk.
+        connection.sendall(head("PUT /f", f"Content-Length: {int(0.9 * free)}", "Expect: 100-continue"))
+        assert status_of(connection.recv(65536)) == 507
+    until(service.holds_nothing, what="an empty store")
 
-    with connected(service) as first:
-        assert ask_in(first) == 100
-        with connected(service) as second:
-            assert ask_in(second) == 507
 
-    def is_let_in() -> bool:
-        with connected(service) as third:
-            return ask_in(third) == 100
+def receiving(service: ServiceProcess) -> float:
+    text = ask(f"{service.url}/metrics", Authorization=f"Bearer {service.admin_token()}").body.decode()
+    return float(text.partition("\nvacpack_uploads_in_progress ")[2].partition("\n")[0])
 
-    until(is_let_in, what="room, once the first has gone")
+
+def test_lengths_that_are_only_announced_keep_nobody_out(start_service: StartService, tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    service = start_service(min_free_bytes=int(0.4 * free), max_upload_bytes=free, embedded_worker="false")
+    # With its result each needs two thirds of the room there is.
+    request = head("PUT /f", f"Content-Length: {int(0.2 * free)}")
+
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(connected(service)).sendall(request + bytes(40))
+        until(lambda: receiving(service) == 8, what="eight uploads under way")
+        assert upload(service.url, b"a ninth")["status"] == "queued"
+    until(lambda: len(service.stored()) == 1, what="the one that was sent")
+
+
+def test_the_queue_s_length_holds_under_parallel_uploads(start_service: StartService) -> None:
+    service = start_service(max_queued_jobs=2, embedded_worker="false")
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: ask(f"{service.url}/uploads/f", "PUT", b"x" * 1_500_000), range(20)))
+
+    taken = [answer for answer in answers if answer.status == 202]
+    assert 0 < len(taken) <= 2
+    assert {answer.json["code"] for answer in answers if answer.status != 202} == {"queue_full"}
+
+
+def test_a_body_that_trickles_is_refused_though_it_is_never_silent(start_service: StartService) -> None:
+    service = start_service(receive_min_bytes_per_second=1000, receive_rate_seconds=1, embedded_worker="false")
+
+    with connected(service) as connection:
+        connection.sendall(head("PUT /f", "Content-Length: 1000"))
+        answer = b""
+        connection.settimeout(0.1)
+        while not answer:
+            connection.sendall(b"x")
+            with suppress(TimeoutError):
+                answer = connection.recv(65536)
+
+    assert status_of(answer) == 408
+    assert b'"too_slow"' in answer
     until(service.holds_nothing, what="an empty store")

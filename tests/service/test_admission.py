@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service import admission
 from service.admission import STRIDE_BYTES, Admission, Limits, Reservation
-from service.errors import QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
+from service.errors import ADDRESS_SHARE, QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
 from storage.job_views import Backlog
 
 GIB = 1024**3
@@ -127,6 +127,69 @@ def test_reservations_of_parallel_uploads_add_up() -> None:
     gate.admit(300)
 
 
+def test_what_is_only_announced_keeps_nobody_out() -> None:
+    gate = admission_over(Disk(free_bytes=20 * GIB))
+
+    for _ in range(8):
+        gate.admit(9 * GIB)
+
+    gate.admit(9 * GIB)
+    assert gate._reserved_bytes == 9 * 2 * STRIDE_BYTES
+
+
+def test_an_announced_length_that_does_not_fit_is_refused_at_once() -> None:
+    assert refused(admission_over(Disk(free_bytes=10 * GIB)).admit, 6 * GIB).kind is STORAGE_FULL
+
+
+def test_an_announced_upload_reserves_as_it_comes_and_no_more_than_it_announced() -> None:
+    gate = admission_over(Disk())
+    reservation = gate.admit(STRIDE_BYTES + 10)
+
+    reservation.take(STRIDE_BYTES)
+    assert gate._reserved_bytes == STRIDE_BYTES, "the room for the result of what has come"
+    reservation.take(1)
+    assert gate._reserved_bytes == STRIDE_BYTES + 1 + 2 * 9
+
+
+def test_what_arrives_counts_as_waiting() -> None:
+    gate = admission_over(Disk(), max_queued_jobs=2)
+    first = gate.admit(1)
+    gate.admit(1)
+
+    assert refused(gate.admit, 1).kind is QUEUE_FULL
+
+    first.close(became_job=False)
+    gate.admit(1)
+
+
+def test_one_address_holds_no_more_than_its_share_of_the_room_ahead_of_what_it_sends() -> None:
+    gate = admission_over(Disk(free_bytes=20 * STRIDE_BYTES), max_reserved_percent_per_address=20)
+    reservations = [gate.admit(None, "192.0.2.1") for _ in range(2)]
+
+    refusal = refused(gate.admit, None, "192.0.2.1")
+    assert (refusal.kind, refusal.members) == (ADDRESS_SHARE, {"limit": "max_reserved_percent_per_address"})
+    assert refusal.headers == {"Retry-After": "30"}
+    gate.admit(None, "192.0.2.2")
+    gate.admit(None, None)
+
+    for reservation in reservations:
+        reservation.close(became_job=False)
+    gate.admit(None, "192.0.2.1")
+
+
+def test_one_upload_of_an_address_may_always_come() -> None:
+    gate = admission_over(Disk(free_bytes=2 * STRIDE_BYTES), max_reserved_percent_per_address=1)
+
+    gate.admit(None, "192.0.2.1")
+
+
+def test_what_has_arrived_does_not_count_as_held_ahead() -> None:
+    gate = admission_over(Disk(free_bytes=100 * STRIDE_BYTES), max_reserved_percent_per_address=2)
+    gate.admit(None, "192.0.2.1").take(STRIDE_BYTES)
+
+    gate.admit(None, "192.0.2.1")
+
+
 def test_what_waiting_jobs_may_yet_write_is_kept_free() -> None:
     gate = admission_over(Disk(free_bytes=1000, source_bytes=800))
 
@@ -183,7 +246,11 @@ def test_the_table_is_looked_at_a_few_times_a_second_only(clock: list[float]) ->
 
 @given(
     st.lists(
-        st.tuples(st.none() | st.integers(0, 1000), st.lists(st.integers(0, 1000), max_size=5), st.booleans()),
+        st.tuples(
+            st.none() | st.integers(0, 1000) | st.integers(0, 4 * STRIDE_BYTES),
+            st.lists(st.integers(0, 1000) | st.integers(0, 2 * STRIDE_BYTES), max_size=5),
+            st.booleans(),
+        ),
         max_size=8,
     )
 )
@@ -193,7 +260,7 @@ def test_when_all_are_closed_nothing_is_reserved(
     gate = admission_over(Disk(), max_queued_jobs=1000)
     reservations: list[tuple[Reservation, bool]] = []
     for declared, chunks, became_job in uploads:
-        reservation = gate.admit(declared)
+        reservation = gate.admit(declared, "192.0.2.1")
         for chunk in chunks:
             reservation.take(chunk)
         reservations.append((reservation, became_job))
@@ -203,6 +270,8 @@ def test_when_all_are_closed_nothing_is_reserved(
         assert gate._reserved_bytes >= 0
 
     assert gate._reserved_bytes == 0
+    assert len(gate._ahead) == 0
+    assert gate._arriving == 0
     assert gate.queued == sum(became_job for _, became_job in reservations)
 
 

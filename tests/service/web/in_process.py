@@ -74,10 +74,22 @@ def key_of(receipt: Mapping[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {receipt['manage_key']}"}
 
 
+def from_address(host: str) -> dict[str, str]:
+    """Return the header that has a request of the test's client come from this address."""
+    return {"X-Test-Address": host}
+
+
+def _located(scope: Scope) -> Scope:
+    address = dict(scope.get("headers", ())).get(b"x-test-address")
+    return {**scope, "client": (address.decode(), 1)} if address else scope
+
+
 def in_ascii(app: ASGIApp) -> ASGIApp:
     """Percent-encode what is not ASCII in response headers: the test's client takes nothing else."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        scope = _located(scope)
+
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]

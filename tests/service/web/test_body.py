@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from service.errors import BAD_REQUEST, BODY_TRUNCATED, LENGTH_REQUIRED, RECEIVE_TIMEOUT, ErrorKind, ServiceError
-from service.web.body import Body, ClientGone
+from service.web.body import Body, ClientGone, Pace
 from service.web.problems import LingeringResponse
 from tests.service.web.in_process import ADMIN, InProcess
 from tests.storage.job_builder import everything
@@ -70,7 +70,7 @@ def chunks_of(
 
     async def read() -> tuple[list[bytes], Body]:
         scope = scope_of("PUT", "/a.txt", *headers)
-        body = Body(Request(scope, client.receive), timeout_seconds=timeout_seconds)
+        body = Body(Request(scope, client.receive), Pace(timeout_seconds))
         return [chunk async for chunk in body.chunks()], body
 
     return asyncio.run(read())
@@ -135,9 +135,8 @@ def test_a_body_of_another_length_is_an_error(declared: list[bytes], kind: Error
 def test_a_body_that_is_not_announced_is_none_in_http_1(version: str) -> None:
     async def read(**changes: Any) -> list[bytes]:
         client = Client([piece(b"", more=False)])
-        return [
-            chunk async for chunk in Body(Request(scope_of() | changes, client.receive), timeout_seconds=5).chunks()
-        ]
+        body = Body(Request(scope_of() | changes, client.receive), Pace(5))
+        return [chunk async for chunk in body.chunks()]
 
     with pytest.raises(ServiceError) as caught:
         asyncio.run(read(http_version=version))
