@@ -11,8 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sqlalchemy.exc import DBAPIError
+
 from service.errors import QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
 from service.shares import Shares, over_share
+from storage.errors import StorageError
 from storage.job_views import Backlog
 
 REFRESH_SECONDS = 0.5
@@ -73,6 +76,14 @@ class Admission:
         reservation.grow(step_bytes)
         self._arriving += 1
         return reservation
+
+    def has_room(self) -> bool:
+        """Return whether the disk has more left than its reserve, as far as it can be told just now."""
+        try:
+            self._refresh()
+        except (StorageError, DBAPIError):
+            return True
+        return self._free - self._landed_bytes >= self._limits.min_free_bytes
 
     @property
     def queued(self) -> int:

@@ -148,6 +148,12 @@ class Settings(BaseSettings):
 
     # The audit.
     audit_retention_seconds: int = Field(90 * _DAY, ge=1, description="How long audit events are kept.")
+    audit_max_events: int = Field(
+        500_000, ge=1, description="Audit events kept, about 300 bytes each; beyond it the oldest go before their time."
+    )
+    max_queries_per_minute_per_address: int = Field(
+        1200, ge=1, description="Audited lists, searches and downloads; beyond it they are refused with 429."
+    )
     audit_queries: bool = Field(
         True, description="Whether lists, searches and downloads are audited; what changes something always is."
     )

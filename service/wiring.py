@@ -29,6 +29,7 @@ from service.lookout import LOOK_SECONDS, Lookout
 from service.open_files import open_file_limit
 from service.places import check_database_is_there, files_folder, make_data_folder
 from service.settings import Settings
+from service.shares import Rates
 from service.sink import Sink
 from service.soundness import Sounding, trouble_with_database, trouble_with_files
 from service.web.arrivals import Arrivals
@@ -127,6 +128,7 @@ def make_parts(
         arrivals=Arrivals(),
         dispatcher=dispatcher,
         audit=AuditQueue(writer.run),
+        query_rates=Rates(settings.max_queries_per_minute_per_address),
         board=board,
         watch=watch,
         events=events,

@@ -1,7 +1,7 @@
 """Who did what, when, and how it was answered: one row an event. All functions take the caller's open transaction.
 
 An event of a change is added in the transaction that makes the change; those of queries come a moment later, in
-batches (``service.audit``). Events name jobs by text and outlive them; time alone removes them (``prune``).
+batches (``service.audit``). Events name jobs by text and outlive them; time and their number remove them (``prune``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, delete, func, insert, literal, select
+from sqlalchemy import BigInteger, Connection, bindparam, delete, func, insert, literal, or_, select
 
 from storage.database import Now, Prepared, Proven
 from storage.models import audit_events, jobs
@@ -87,6 +87,9 @@ class EventFilter:
     limit: int = 50
 
 
+MAX_DETAILS_BYTES = 300
+"""Of one event, as JSON. What clients write is theirs to choose, and the disk is not."""
+
 _GIVEN = ("action", "actor", "job_id", "request_id", "client", "status", "details")
 # Compiled once: each upload adds an event.
 _ADD = Prepared(
@@ -107,10 +110,22 @@ def add(connection: Connection, event: NewEvent, *, age_milliseconds: int = 0) -
             "request_id": event.request_id,
             "client": event.client,
             "status": event.status,
-            "details": json.dumps(event.details, ensure_ascii=False) if event.details else "{}",
+            "details": _bounded(event.details) if event.details else "{}",
             "age_milliseconds": age_milliseconds,
         },
     )
+
+
+def _bounded(details: Mapping[str, Any]) -> str:
+    """Return the details as JSON of at most ``MAX_DETAILS_BYTES``; the longest texts are cut, with an ellipsis."""
+    kept = dict(details)
+    while len((text := json.dumps(kept, ensure_ascii=False)).encode("utf-8", "replace")) > MAX_DETAILS_BYTES:
+        texts = [name for name, value in kept.items() if isinstance(value, str) and len(value) > 1]
+        if not texts:
+            return "{}"
+        longest = max(texts, key=lambda name: len(kept[name]))
+        kept[longest] = kept[longest][: len(kept[longest]) // 2].rstrip("…") + "…" * (len(kept[longest]) > 3)
+    return text
 
 
 def add_expired(connection: Connection, seqs: Sequence[int]) -> None:
@@ -144,12 +159,14 @@ def last_event_id(connection: Connection) -> int:
     return newest or 0
 
 
-def prune(connection: Connection, *, older_than_milliseconds: int, limit: int) -> int:
-    """Remove those of the ``limit`` oldest events that are older than that; return how many.
+def prune(connection: Connection, *, older_than_milliseconds: int, keep: int, limit: int) -> int:
+    """Remove those of the ``limit`` oldest events that are older than that, or beyond the ``keep`` newest.
 
-    Found by their ids, which grow with time: an index on the time itself would be one more to write for each event.
+    Return how many. Found by their ids, which grow with time: an index on the time itself would be one more to write
+    for each event, and counting all of them one more thing to wait for.
     """
     oldest = select(audit_events.c.id, audit_events.c.at).order_by(audit_events.c.id).limit(limit).subquery()
-    over = select(oldest.c.id).where(oldest.c.at < Proven() - older_than_milliseconds)
+    last_over = last_event_id(connection) - keep
+    over = select(oldest.c.id).where(or_(oldest.c.at < Proven() - older_than_milliseconds, oldest.c.id <= last_over))
     removed: int = connection.execute(delete(audit_events).where(audit_events.c.id.in_(over))).rowcount
     return removed

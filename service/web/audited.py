@@ -1,5 +1,8 @@
 """Requests that leave an audit event, exactly one each, whatever their answer is.
 
+Nobody fills the disk with them: queries have a rate per address, those that were refused keep no more than the code of
+the error, and what changes nothing is not audited where the disk has only its reserve left.
+
 A route is audited by declaring ``Depends(audited(Action.…))``. The event is written after the response, by a background
 task; the framework drops that when the handler raises or the response brings its own, so the end of the dependency
 writes what has not been written. A change writes its event in its own transaction, and says so (``written``).
@@ -8,6 +11,7 @@ writes what has not been written. A change writes its event in its own transacti
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
@@ -16,15 +20,15 @@ from fastapi import BackgroundTasks
 from starlette.requests import Request
 
 from service.audit import Requester
-from service.errors import INTERNAL_ERROR, SHUTTING_DOWN, ErrorKind
+from service.errors import INTERNAL_ERROR, SHUTTING_DOWN, TOO_MANY_QUERIES, ErrorKind, ServiceError
 from service.web.middleware import answer_of, request_id
-from service.web.parts import parts_of
+from service.web.parts import Parts, parts_of
 from service.web.problems import HANDLED, told_as
 from storage.audit_table import Action, Actor
 from storage.file_store import is_job_id
 
 MAX_TEXT = 240
-"""Characters kept of what a client wrote: as many as a search takes."""
+"""Characters looked at of what a client wrote: as many as a search takes."""
 
 MAX_CLIENT = 64
 
@@ -38,7 +42,7 @@ class Audited:
     def __init__(self, request: Request, action: Action, details: dict[str, Any] | None = None) -> None:
         parts = parts_of(request)
         given = request.path_params.get("job_id", "")
-        self._queue = parts.audit
+        self._parts = parts
         self._answer = answer_of(request)
         self._action = action
         self._details = details or {}
@@ -46,6 +50,7 @@ class Audited:
         self._actor = Actor.JOB_ID if self._job_id else Actor.ANONYMOUS
         if parts.keys.is_admin(request):
             self._actor = Actor.ADMIN
+        self._caller = parts.caller_of(request)
         self._client = request.client.host[:MAX_CLIENT] if request.client else None
         self._status = 0
         self._is_written = False
@@ -86,7 +91,23 @@ class Audited:
             status = kind.status
         elif self._answer.status and not self._answer.is_whole:
             self._details["cut_off"] = True
-        self._queue.record(self.requester.event(self._action, self._job_id, status=status, details=self._details))
+        if status >= 400 and not self._is_refusal_kept():
+            return
+        self._parts.audit.record(self.requester.event(self._action, self._job_id, status=status, details=self._kept()))
+
+    def _is_refusal_kept(self) -> bool:
+        """Return whether a refusal is worth a row: a change that was refused has no other limit than this."""
+        skipped = self._parts.metrics.audit_skipped
+        if not self._action.is_query and self._parts.query_rates.seconds_until_next(self._caller):
+            skipped.labels("rate").inc()
+            return False
+        return self._action.is_query or _has_room(self._parts)
+
+    def _kept(self) -> dict[str, Any]:
+        is_refused = self._status >= 400 or self._answer.status >= 400
+        if self._action.is_query and is_refused:
+            return {name: self._details[name] for name in ("error", "cut_off") if name in self._details}
+        return self._details
 
     async def after_answer(self) -> None:
         """Do ``write`` as a background task: on the event loop, not in a thread."""
@@ -112,7 +133,7 @@ def audited(
 
     async def dependency(request: Request, background: BackgroundTasks) -> AsyncIterator[Audited | None]:
         action = what if isinstance(what, Action) else what(request)
-        if action is None or (action.is_query and not parts_of(request).settings.audit_queries):
+        if action is None or (action.is_query and not _is_query_audited(request)):
             yield None
             return
         with Audited(request, action, _asked(request)) as event:
@@ -120,6 +141,35 @@ def audited(
             yield event
 
     return dependency
+
+
+def _is_query_audited(request: Request) -> bool:
+    """Return whether queries are audited just now.
+
+    Raises:
+        ServiceError: too_many_queries. Going unaudited instead, a flood would hide what it hides behind.
+    """
+    parts = parts_of(request)
+    if not parts.settings.audit_queries:
+        return False
+    seconds = parts.query_rates.seconds_until_next(parts.caller_of(request))
+    if seconds:
+        most = parts.settings.max_queries_per_minute_per_address
+        raise ServiceError(
+            TOO_MANY_QUERIES,
+            f"At most {most} lists, searches and downloads a minute are answered to one address.",
+            headers={"Retry-After": str(math.ceil(seconds))},
+            limit="max_queries_per_minute_per_address",
+        )
+    return _has_room(parts)
+
+
+def _has_room(parts: Parts) -> bool:
+    """Return whether there is more room than the reserve, which is kept for changes."""
+    has_room = parts.admission.has_room()
+    if not has_room:
+        parts.metrics.audit_skipped.labels("disk_full").inc()
+    return has_room
 
 
 def _asked(request: Request) -> dict[str, Any]:

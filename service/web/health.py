@@ -122,6 +122,7 @@ async def limits(request: Request) -> dict[str, Any]:
         "receive_timeout_seconds": settings.receive_timeout_seconds,
         "receive_min_bytes_per_second": settings.receive_min_bytes_per_second,
         "receive_rate_seconds": settings.receive_rate_seconds,
+        "max_queries_per_minute_per_address": settings.max_queries_per_minute_per_address,
         "max_wait_seconds": settings.max_wait_seconds,
         "default_ttl_seconds": settings.result_ttl_seconds,
         "max_ttl_seconds": settings.max_ttl_seconds,

@@ -47,6 +47,12 @@ class HttpMetrics:
             ("limit",),
             registry=self.registry,
         )
+        self.audit_skipped = Counter(
+            "vacpack_audit_skipped",
+            "Requests that changed nothing and were not audited.",
+            ("reason",),
+            registry=self.registry,
+        )
         self.receive_seconds = Histogram(
             "vacpack_receive_seconds",
             "Time from an upload's first byte to its 202.",

@@ -16,6 +16,7 @@ from service.caller import Callers
 from service.dispatch import Dispatcher
 from service.lookout import Lookout
 from service.settings import Settings
+from service.shares import Rates
 from service.sink import Sink
 from service.soundness import Sounding
 from service.web.arrivals import Arrivals
@@ -46,6 +47,8 @@ class Parts:
     arrivals: Arrivals
     dispatcher: Dispatcher
     audit: AuditQueue
+    query_rates: Rates
+    """Of requests that are audited and change nothing."""
     board: StatusBoard
     watch: ChangeWatch
     events: Broadcaster

@@ -210,6 +210,7 @@ class LimitsDocument(Shape):
     receive_timeout_seconds: float
     receive_min_bytes_per_second: int
     receive_rate_seconds: float
+    max_queries_per_minute_per_address: int
     max_wait_seconds: float
     default_ttl_seconds: int
     max_ttl_seconds: int

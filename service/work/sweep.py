@@ -108,10 +108,10 @@ class Sweeper:
         return removed
 
     def prune_audit_events(self) -> int:
-        """Remove the audit events that are too old; return how many."""
-        age, removed = self._settings.audit_retention_milliseconds, 0
+        """Remove the audit events that are too old, and the oldest where there are too many; return how many."""
+        age, most, removed = self._settings.audit_retention_milliseconds, self._settings.audit_max_events, 0
         while fresh := self._change(
-            lambda connection: audit_table.prune(connection, older_than_milliseconds=age, limit=BATCH)
+            lambda connection: audit_table.prune(connection, older_than_milliseconds=age, keep=most, limit=BATCH)
         ):
             removed += fresh
         return removed

@@ -27,6 +27,7 @@ _SAME_NAMES = (
     "orphan_grace_seconds",
     "quarantine_seconds",
     "min_free_bytes",
+    "audit_max_events",
     "max_worker_losses",
     "retry_pause_seconds",
     "retry_pause_max_seconds",
@@ -67,6 +68,7 @@ class WorkSettings:
     log_format: str
     log_level: str
     hang_seconds: float = 120
+    audit_max_events: int = 500_000
     quarantine_seconds: float = 24 * 3600
     min_free_bytes: int = 0
     public_url: str = ""

@@ -142,15 +142,44 @@ def test_what_is_too_old_is_pruned_in_batches_and_nothing_else(database: Databas
         add(database, age=age)
 
     def prune(connection: Any) -> int:
-        return audit_table.prune(connection, older_than_milliseconds=5 * HOUR, limit=2)
+        return audit_table.prune(connection, older_than_milliseconds=5 * HOUR, keep=99, limit=2)
 
     assert [act(database, prune) for _ in range(3)] == [2, 1, 0]
     assert ids(listed(database)) == [5, 4]
 
 
+def test_the_oldest_go_where_there_are_more_than_are_kept(database: Database) -> None:
+    for _ in range(5):
+        add(database)
+
+    def prune(connection: Any) -> int:
+        return audit_table.prune(connection, older_than_milliseconds=HOUR, keep=2, limit=2)
+
+    assert [act(database, prune) for _ in range(3)] == [2, 1, 0]
+    assert ids(listed(database)) == [5, 4]
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"q": "x" * 10_000},
+        {"q": "日" * 240, "status": "志" * 240},
+        {"q": '"\\' * 200},
+        {str(number): number for number in range(1000)},
+        {"q": "\ud800" * 240},
+    ],
+    ids=["one", "two", "escapes", "no text", "surrogates"],
+)
+def test_details_never_take_more_than_their_bytes(details: dict[str, Any]) -> None:
+    kept = audit_table._bounded(details)
+
+    assert len(kept.encode("utf-8", "replace")) <= audit_table.MAX_DETAILS_BYTES
+    assert set(json.loads(kept)) <= set(details)
+
+
 def test_the_number_of_a_pruned_event_never_comes_again(database: Database) -> None:
     add(database, age=HOUR)
-    act(database, lambda connection: audit_table.prune(connection, older_than_milliseconds=1, limit=9))
+    act(database, lambda connection: audit_table.prune(connection, older_than_milliseconds=1, keep=99, limit=9))
     add(database)
 
     assert ids(listed(database)) == [2]

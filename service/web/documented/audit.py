@@ -17,6 +17,6 @@ GET_AUDIT: Words = {
     "operation_id": "get_audit",
     "summary": "Who did what, newest first (admin)",
     "response_model": AuditPage,
-    "responses": {200: {"description": "The events."}} | problems("admin_only", "bad_option"),
+    "responses": {200: {"description": "The events."}} | problems("admin_only", "bad_option", "too_many_queries"),
     "openapi_extra": {"parameters": [_ACTION, _JOB]},
 }

@@ -22,7 +22,7 @@ GET_DELIVERIES: Words = {
     "responses": {
         200: {"model": Messages, "description": "The messages, first one first, each with its last 100 deliveries."}
     }
-    | problems(*_MANAGE),
+    | problems(*_MANAGE, "too_many_queries"),
     "openapi_extra": {"parameters": [JOB_ID]},
 }
 REPLAY: Words = {

@@ -51,7 +51,7 @@ GET_JOBS: Words = {
     "response_model": JobPage | SeveralJobs,
     "responses": {200: {"description": "The jobs."}}
     | NOT_MODIFIED
-    | problems("admin_only", "precondition_failed", "bad_option"),
+    | problems("admin_only", "precondition_failed", "bad_option", "too_many_queries"),
     "openapi_extra": {"parameters": [_IDS, *_WAIT]},
 }
 _EVENTS_TEXT = (

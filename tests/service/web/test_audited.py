@@ -22,7 +22,7 @@ from storage.errors import StorageFailed
 from storage.lifecycle import MessageKind
 from storage.local_files import LocalFiles
 from storage.outbox import Subscriber, subscribe
-from tests.service.web.in_process import ADMIN, InProcess, key_of
+from tests.service.web.in_process import ADMIN, InProcess, from_address, key_of
 from tests.storage.job_builder import Row, act, change_row, everything, row_of
 
 UNKNOWN = "z" * 26
@@ -225,11 +225,50 @@ def test_no_secret_is_kept(app: InProcess) -> None:
         assert secret not in kept
 
 
-def test_long_parameters_are_cut(app: InProcess) -> None:
-    app.client.get("/jobs", params={"q": "x" * 5000}, headers=ADMIN)
+def test_nothing_that_a_refused_query_asked_for_is_kept(app: InProcess) -> None:
+    app.client.get("/jobs", params={"q": "x" * 5000, "status": "queued"}, headers=ADMIN)
+    app.client.head("/jobs", params={"q": "x"})
 
-    assert told(app) == [("jobs.searched", "admin", 422)]
-    assert details(app)["q"] == "x" * 240
+    assert told(app) == [("jobs.searched", "admin", 422), ("jobs.searched", "anonymous", 401)]
+    assert [json.loads(event["details"]) for event in events(app)] == [{"error": "bad_option"}, {"error": "admin_only"}]
+
+
+def test_an_address_that_asks_too_often_is_refused_and_others_are_not(start: Start) -> None:
+    app = start(max_queries_per_minute_per_address=3)
+    url = f"/jobs/{UNKNOWN}/result"
+    flood, other, here = (from_address(host) for host in ("192.0.2.1", "192.0.2.2", "127.0.0.1"))
+
+    statuses = [app.client.get(url, headers=flood).status_code for _ in range(5)]
+
+    assert statuses == [404, 404, 404, 429, 429]
+    assert app.client.get(url, headers=other).status_code == 404
+    assert [app.client.get(url, headers=here).status_code for _ in range(5)] == [404] * 5
+    answer = app.client.get("/jobs", headers=flood)
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_queries")
+    assert 0 < int(answer.headers["Retry-After"]) <= 20
+    assert len(told(app)) == 3 + 1 + 5
+    metrics = app.client.get("/metrics", headers=ADMIN).text
+    assert 'vacpack_limits_met_total{limit="max_queries_per_minute_per_address"} 3.0' in metrics
+
+
+def test_changes_that_are_refused_leave_no_more_events_than_queries(start: Start) -> None:
+    app = start(max_queries_per_minute_per_address=3)
+
+    for _ in range(10):
+        app.client.put("/uploads/a?format=strange", headers=from_address("192.0.2.1"))
+    app.client.put("/uploads/a", content=b"x", headers=from_address("192.0.2.1"))
+
+    assert [status for *_, status in told(app)] == [422] * 3 + [202]
+
+
+def test_what_changes_nothing_is_not_audited_where_only_the_reserve_is_left(start: Start) -> None:
+    app = start(min_free_bytes=2**60)
+
+    app.client.get("/jobs", headers=ADMIN)
+    app.client.put("/uploads/a", content=b"x")
+
+    assert told(app) == []
+    assert 'vacpack_audit_skipped_total{reason="disk_full"} 2.0' in app.client.get("/metrics", headers=ADMIN).text
 
 
 def test_queries_can_be_left_out_and_changes_cannot(start: Start) -> None:
