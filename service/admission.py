@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
+from service.queue_shares import NO_LIMITS, QueueLimits, QueueShares
 from service.shares import Shares, over_share
 from storage.errors import StorageError
 from storage.job_views import Backlog
@@ -33,6 +34,7 @@ class Limits:
     min_free_bytes: int
     max_reserved_percent_per_address: int = 100
     """Of the room there is, what one address's uploads may hold ahead of what has arrived."""
+    per_address: QueueLimits = NO_LIMITS
 
 
 class Admission:
@@ -58,6 +60,7 @@ class Admission:
         self._landed_bytes = 0
         self._arriving = 0
         self._ahead = Shares()
+        self._queue_shares = QueueShares(limits.per_address)
 
     def admit(self, declared_bytes: int | None, caller: str | None = None) -> Reservation:
         """Let an upload in; ``declared_bytes`` is what its Content-Length says, ``caller`` a key of ``service.caller``.
@@ -68,6 +71,7 @@ class Admission:
         self._check_size(declared_bytes or 0)
         self._refresh()
         self._check_queue()
+        self._queue_shares.check(caller, declared_bytes or 0)
         step_bytes = STRIDE_BYTES if declared_bytes is None else min(STRIDE_BYTES, declared_bytes)
         # All of it must fit now; only the first step is kept for it.
         self._check_room(2 * (step_bytes if declared_bytes is None else declared_bytes))
@@ -75,6 +79,7 @@ class Admission:
         reservation = Reservation(self, declared_bytes, caller)
         reservation.grow(step_bytes)
         self._arriving += 1
+        self._queue_shares.arrives(caller, 0, count=1)
         return reservation
 
     def has_room(self) -> bool:
@@ -98,6 +103,7 @@ class Admission:
     def _refresh(self) -> None:
         if (now := time.monotonic()) - self._read_at >= REFRESH_SECONDS:
             self._backlog = self._read_backlog()
+            self._queue_shares.renew(self._backlog.by_caller)
             self._free, self._landed_bytes = self._free_bytes(), 0
             self._read_at = now
 
@@ -139,8 +145,9 @@ class Admission:
         self._landed_bytes += size_bytes
         self._reserved_bytes -= held_bytes
 
-    def _hand_over(self, size_bytes: int) -> None:
+    def _hand_over(self, size_bytes: int, caller: str | None) -> None:
         before = self._backlog
+        self._queue_shares.became_job(caller, size_bytes)
         self._backlog = Backlog(
             before.queued + 1, before.running, before.source_bytes + size_bytes, before.oldest_queued_seconds
         )
@@ -162,9 +169,11 @@ class Reservation:
         """Reserve room for so many bytes more, and for a result of the same size.
 
         Raises:
-            ServiceError: storage_full.
+            ServiceError: storage_full, address_share.
         """
+        self._admission._queue_shares.check_bytes(self._caller, size_bytes, own_bytes=self._covered_bytes)
         self._admission._reserve(2 * size_bytes)
+        self._admission._queue_shares.arrives(self._caller, size_bytes)
         self._held_bytes += 2 * size_bytes
         self._covered_bytes += size_bytes
         self._count_ahead()
@@ -173,7 +182,7 @@ class Reservation:
         """Count bytes that have arrived; the sum of a form's files counts.
 
         Raises:
-            ServiceError: upload_too_large, storage_full.
+            ServiceError: upload_too_large, storage_full, address_share.
         """
         self.received_bytes += size_bytes
         self._admission._check_size(self.received_bytes)
@@ -200,9 +209,10 @@ class Reservation:
     def close(self, *, became_job: bool) -> None:
         """Give the room back; the room for the result goes over to the job."""
         self._admission._arriving -= 1
+        self._admission._queue_shares.arrives(self._caller, -self._covered_bytes, count=-1)
         self._admission._reserved_bytes -= self._held_bytes
         self._held_bytes = 0
         self._admission._ahead.add(self._caller, -self._ahead_bytes)
         self._ahead_bytes = 0
         if became_job:
-            self._admission._hand_over(self.received_bytes)
+            self._admission._hand_over(self.received_bytes, self._caller)

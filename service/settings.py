@@ -81,6 +81,12 @@ class Settings(BaseSettings):
         _GIB // 4, ge=0, description="Room kept free on the disk so that the database can always write."
     )
     max_queued_jobs: int = Field(10_000, ge=1, description="Waiting jobs beyond which uploads are refused with 503.")
+    max_queued_jobs_per_address: int = Field(
+        2000, ge=1, description="Uploads of one address that arrive, wait or run; beyond it more are refused with 429."
+    )
+    max_queued_bytes_per_address: int = Field(
+        50 * _GIB, ge=1, description="Their bytes; an upload that is alone may always come."
+    )
     receive_timeout_seconds: float = Field(60, gt=0, description="Silence after which an upload is given up.")
     receive_min_bytes_per_second: int = Field(
         1024, ge=0, description="Slowest rate of an upload, on the average of receive_rate_seconds; 0: any."

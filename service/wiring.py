@@ -28,6 +28,7 @@ from service.kept_secrets import admin_token, manage_secret
 from service.lookout import LOOK_SECONDS, Lookout
 from service.open_files import open_file_limit
 from service.places import check_database_is_there, files_folder, make_data_folder
+from service.queue_shares import QueueLimits
 from service.settings import Settings
 from service.shares import Rates
 from service.sink import Sink
@@ -98,6 +99,7 @@ def make_parts(
         settings.max_queued_jobs,
         settings.min_free_bytes,
         settings.max_reserved_percent_per_address,
+        QueueLimits(settings.max_queued_jobs_per_address, settings.max_queued_bytes_per_address),
     )
 
     def read_backlog() -> Backlog:

@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from storage.database import Now
 from storage.errors import StaleAttempt
+from storage.fair_turns import turn_again
 from storage.file_store import Key
 from storage.lifecycle import JobStatus
 from storage.models import attempts, jobs, sources, status_literal
@@ -109,7 +110,7 @@ def _claim() -> Update:
     due = (
         select(q.c.seq)
         .where(q.c.status == _QUEUED, q.c.run_at <= Now())
-        .order_by(q.c.run_at, q.c.seq)
+        .order_by(q.c.turn, q.c.run_at, q.c.seq)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -143,7 +144,7 @@ _CLAIMED_SOURCES = (
 
 
 def claim(connection: Connection, worker_id: str, *, lease_milliseconds: int, is_idle: bool) -> ClaimedJob | None:
-    """Take the job that has been due longest, or None.
+    """Take the due job whose turn it is, or None: round by round, and within a round the one that is due longest.
 
     A job that must run alone is given to an idle worker only, and holds back those behind it until then: the caller
     must not claim anything else while it runs.
@@ -268,6 +269,8 @@ def fail(
         StaleAttempt: the attempt is over.
     """
     over = _ALWAYS if is_fatal else jobs.c.attempts >= jobs.c.max_attempts
+    # It had its turn: another attempt is a turn more, behind what its caller sent meanwhile.
+    turn = turn_again(connection, job.seq)
     status = leave(
         connection,
         _FENCE,
@@ -277,6 +280,7 @@ def fail(
         error_code=code,
         error_detail=detail[:500],
         run_at=Now() + pause_milliseconds,
+        **turn,
     )
     if not status:
         raise StaleAttempt(job.id, job.epoch)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 from storage.audit_table import add_expired
 from storage.database import Now, Prepared, Proven
 from storage.errors import JobConflict, JobNotFound
+from storage.fair_turns import next_turn, turn_again
 from storage.file_store import Key
 from storage.lifecycle import JobStatus
 from storage.models import jobs, sources, status_literal
@@ -46,13 +47,15 @@ class NewJob:
     ttl_milliseconds: int
     max_attempts: int
     sources: tuple[NewSource, ...]
+    caller: str = ""
+    """As limits count addresses; empty: exempt from them."""
 
 
 _QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)
 _NEXT_VERSION = jobs.c.version + 1
 _GIVEN = (
     "id", "manage_key_digest", "name", "format", "level", "ttl_milliseconds", "max_attempts",
-    "source_size_bytes", "source_sha256", "source_media_type", "source_files",
+    "source_size_bytes", "source_sha256", "source_media_type", "source_files", "caller", "fair_key", "turn",
 )  # fmt: skip
 
 
@@ -82,6 +85,8 @@ def insert_job(connection: Connection, job: NewJob) -> dict[str, Any]:
         "source_sha256": only and only.sha256,
         "source_media_type": only and only.media_type,
         "source_files": len(job.sources),
+        "caller": job.caller,
+        **next_turn(connection, job.caller),
     }
     made = dict(zip(_COLUMNS, _INSERT_JOB.run(connection, row)[0], strict=True))
     for position, source in enumerate(job.sources):
@@ -136,6 +141,7 @@ def retry(connection: Connection, job_id: str, *, attempts_more: int) -> None:
     Raises:
         JobNotFound, JobConflict: there is none, or it is in another status.
     """
+    seq = connection.execute(select(jobs.c.seq).where(jobs.c.id == job_id)).scalar_one_or_none()
     statement = (
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.status.in_([_FAILED, _CANCELLED]))
@@ -145,6 +151,7 @@ def retry(connection: Connection, job_id: str, *, attempts_more: int) -> None:
             max_attempts=jobs.c.attempts + attempts_more,
             losses=0,
             version=_NEXT_VERSION,
+            **({} if seq is None else turn_again(connection, seq)),
             **dict.fromkeys(("cancel_requested_at", "error_code", "error_detail", "finished_at", "expires_at")),
         )
         .returning(jobs.c.seq)

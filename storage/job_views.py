@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -36,7 +36,10 @@ def _with_position() -> Select[Any]:
     ahead = jobs.alias("ahead")
     counted = (
         select(literal_column("1"))
-        .where(ahead.c.status == _QUEUED, tuple_(ahead.c.run_at, ahead.c.seq) < tuple_(jobs.c.run_at, jobs.c.seq))
+        .where(
+            ahead.c.status == _QUEUED,
+            tuple_(ahead.c.turn, ahead.c.run_at, ahead.c.seq) < tuple_(jobs.c.turn, jobs.c.run_at, jobs.c.seq),
+        )
         # In the text, so that ``STATUS_SQL`` has one parameter; left out, the dialect adds an offset as another.
         .limit(literal_column(str(LAST_POSITION - 1)))
         .offset(literal_column("0"))
@@ -69,7 +72,7 @@ VERSIONS_SQL = "SELECT id, version, status = 'queued' FROM jobs WHERE id IN (SEL
 WAITING_SQL = "SELECT CASE WHEN count(*) = count(waiting_for) THEN max(waiting_for) END FROM workers"
 """The trouble that all workers wait for; NULL if one of them claims, or there is none."""
 
-FRONT_SQL = "SELECT id FROM jobs WHERE status = 'queued' ORDER BY run_at, seq LIMIT ?"
+FRONT_SQL = "SELECT id FROM jobs WHERE status = 'queued' ORDER BY turn, run_at, seq LIMIT ?"
 """The ids of so many jobs that are next, in order: with ``VERSIONS_SQL``, any number of tags in two reads."""
 
 
@@ -121,6 +124,8 @@ class Backlog:
     source_bytes: int
     """Bytes of the sources of all these jobs: what their results may yet need."""
     oldest_queued_seconds: float
+    by_caller: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of each address that is not exempt, how many of these jobs and bytes are its own."""
 
 
 def backlog(connection: Connection) -> Backlog:
@@ -130,7 +135,17 @@ def backlog(connection: Connection) -> Backlog:
     running = select(func.count(), func.sum(jobs.c.source_size_bytes)).where(jobs.c.status == _RUNNING)
     running_count, running_size = connection.execute(running).one()
     age = 0.0 if oldest is None else max(0.0, (now - oldest) / 1000)
-    return Backlog(count, running_count, (size or 0) + (running_size or 0), age)
+    return Backlog(count, running_count, (size or 0) + (running_size or 0), age, _by_caller(connection))
+
+
+def _by_caller(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Count what addresses have under way. Nothing is read of who is exempt: an index has all the others apart."""
+    query = (
+        select(jobs.c.caller, func.count(), func.sum(jobs.c.source_size_bytes))
+        .where(jobs.c.finished_at.is_(None), jobs.c.caller > literal_column("''"))
+        .group_by(jobs.c.caller)
+    )
+    return {caller: (count, size) for caller, count, size in connection.execute(query)}
 
 
 def live_workers(connection: Connection, *, within_milliseconds: int) -> int:

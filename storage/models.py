@@ -62,6 +62,11 @@ jobs = Table(
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("id", _Id, nullable=False, unique=True),
     Column("owner_id", String(64)),
+    # The address it came from, as limits count it; empty: exempt from them. And its place among all callers' jobs:
+    # see ``storage.fair_turns``.
+    Column("caller", String(43), nullable=False, server_default=text("''")),
+    Column("fair_key", BigInteger, nullable=False, server_default="0"),
+    Column("turn", BigInteger, nullable=False, server_default="0"),
     Column("manage_key_digest", _Digest, nullable=False),
     Column("status", String(10), nullable=False),
     # +1 with every change somebody may see: the ETag.
@@ -119,7 +124,8 @@ jobs = Table(
     CheckConstraint("status != 'succeeded' OR result_key IS NOT NULL", name="result_when_succeeded"),
     # Literals, never binds, in the statements these serve: a bound status is not matched to a partial index. The status
     # leads although the condition says it: without it SQLite takes ix_jobs_status_seq, and claims sort all that waits.
-    Index("ix_jobs_ready", "status", "run_at", "seq", sqlite_where=text("status = 'queued'")),
+    Index("ix_jobs_ready", "status", "turn", "run_at", "seq", sqlite_where=text("status = 'queued'")),
+    Index("ix_jobs_unfinished", "caller", "fair_key", "source_size_bytes", sqlite_where=text("finished_at IS NULL")),
     Index("ix_jobs_lease", "status", "lease_expires_at", sqlite_where=text("status = 'running'")),
     Index("ix_jobs_expiry", "status", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
     Index("ix_jobs_status_seq", "status", "seq"),

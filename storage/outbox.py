@@ -25,7 +25,9 @@ MAX_SHOWN = 100
 """Deliveries of one message in a list: the last ones."""
 
 _PENDING = status_literal(MessageStatus.PENDING)
-_KEPT_BACK = frozenset({"manage_key_digest", "lease_owner", "lease_expires_at", "result_key"})
+_KEPT_BACK = frozenset(
+    {"manage_key_digest", "lease_owner", "lease_expires_at", "result_key", "caller", "fair_key", "turn"}
+)
 """Columns of a job that nobody outside may see; a message holds the others."""
 
 

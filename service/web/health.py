@@ -119,6 +119,8 @@ async def limits(request: Request) -> dict[str, Any]:
         "max_upload_bytes": settings.max_upload_bytes,
         "max_files_per_upload": settings.max_files_per_upload,
         "max_queued_jobs": settings.max_queued_jobs,
+        "max_queued_jobs_per_address": settings.max_queued_jobs_per_address,
+        "max_queued_bytes_per_address": settings.max_queued_bytes_per_address,
         "receive_timeout_seconds": settings.receive_timeout_seconds,
         "receive_min_bytes_per_second": settings.receive_min_bytes_per_second,
         "receive_rate_seconds": settings.receive_rate_seconds,

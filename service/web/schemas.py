@@ -207,6 +207,8 @@ class LimitsDocument(Shape):
     max_upload_bytes: int
     max_files_per_upload: int
     max_queued_jobs: int
+    max_queued_jobs_per_address: int
+    max_queued_bytes_per_address: int
     receive_timeout_seconds: float
     receive_min_bytes_per_second: int
     receive_rate_seconds: float

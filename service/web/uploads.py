@@ -269,6 +269,7 @@ class _Upload:
             level=options.level,
             ttl_milliseconds=1000 * (options.ttl_seconds or settings.result_ttl_seconds),
             max_attempts=settings.max_attempts,
+            caller=self._parts.caller_of(self._request) or "",
             sources=tuple(
                 NewSource(
                     file.stored.key,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from service import admission
 from service.admission import STRIDE_BYTES, Admission, Limits, Reservation
 from service.errors import ADDRESS_SHARE, QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
+from service.queue_shares import QueueLimits
 from storage.job_views import Backlog
 
 GIB = 1024**3
@@ -177,6 +178,39 @@ def test_one_address_holds_no_more_than_its_share_of_the_room_ahead_of_what_it_s
     gate.admit(None, "192.0.2.1")
 
 
+def test_one_address_has_no_more_than_its_places_in_the_queue(clock: list[float]) -> None:
+    disk = Disk()
+    disk.backlog = Backlog(3, 0, 0, 0.0, {"192.0.2.1": (2, 0), "192.0.2.2": (1, 0)})
+    gate = admission_over(disk, max_queued_jobs=100, per_address=QueueLimits(max_jobs=4, max_bytes=GIB))
+    gate.admit(1, "192.0.2.1")
+    gate.admit(1, "192.0.2.1").close(became_job=True)
+
+    refusal = refused(gate.admit, 1, "192.0.2.1")
+    assert (refusal.kind, refusal.members) == (ADDRESS_SHARE, {"limit": "max_queued_jobs_per_address"})
+    gate.admit(1, "192.0.2.2")
+    for _ in range(9):
+        gate.admit(1, None)
+
+    disk.backlog = Backlog(0, 0, 0, 0.0)
+    clock[0] += admission.REFRESH_SECONDS
+    gate.admit(1, "192.0.2.1")
+
+
+def test_one_address_has_no_more_than_its_bytes_under_way() -> None:
+    disk = Disk()
+    disk.backlog = Backlog(1, 0, 0, 0.0, {"192.0.2.1": (1, 4 * STRIDE_BYTES)})
+    limits = QueueLimits(max_jobs=100, max_bytes=7 * STRIDE_BYTES)
+    gate = admission_over(disk, max_queued_jobs=100, per_address=limits)
+
+    assert refused(gate.admit, 4 * STRIDE_BYTES, "192.0.2.1").members == {"limit": "max_queued_bytes_per_address"}
+    unannounced = gate.admit(None, "192.0.2.1")
+    unannounced.take(3 * STRIDE_BYTES)
+    assert refused(unannounced.take, 1).kind is ADDRESS_SHARE
+    unannounced.close(became_job=False)
+    gate.admit(3 * STRIDE_BYTES, "192.0.2.1")
+    gate.admit(9 * STRIDE_BYTES, "192.0.2.2").take(9 * STRIDE_BYTES)
+
+
 def test_one_upload_of_an_address_may_always_come() -> None:
     gate = admission_over(Disk(free_bytes=2 * STRIDE_BYTES), max_reserved_percent_per_address=1)
 
@@ -270,7 +304,7 @@ def test_when_all_are_closed_nothing_is_reserved(
         assert gate._reserved_bytes >= 0
 
     assert gate._reserved_bytes == 0
-    assert len(gate._ahead) == 0
+    assert len(gate._ahead) == len(gate._queue_shares._arriving_jobs) == len(gate._queue_shares._arriving_bytes) == 0
     assert gate._arriving == 0
     assert gate.queued == sum(became_job for _, became_job in reservations)
 

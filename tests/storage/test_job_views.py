@@ -220,8 +220,8 @@ READS_AND_CHANGES: dict[str, Callable[[Connection], object]] = {
     ),
 }
 INDEX = {
-    "claim": "q USING COVERING INDEX ix_jobs_ready (status=? AND run_at<?)",
-    "status": "ahead USING COVERING INDEX ix_jobs_ready (status=? AND run_at<?)",
+    "claim": "q USING COVERING INDEX ix_jobs_ready (status=?)",
+    "status": "ahead USING COVERING INDEX ix_jobs_ready (status=? AND turn<?)",
     "expire": "jobs USING COVERING INDEX ix_jobs_expiry (status=? AND expires_at<?)",
     "prune": "jobs USING COVERING INDEX ix_jobs_expiry (status=? AND expires_at<?)",
     "rescue_lapsed": "jobs USING COVERING INDEX ix_jobs_lease (status=? AND lease_expires_at<?)",
