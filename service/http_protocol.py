@@ -15,6 +15,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.connections import Connections, refusal_bytes
 from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, ServiceError
 from service.http_answers import ended_by_closing, last_word
 from service.web.event_stream import TRANSPORT
@@ -36,6 +37,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """Answers whole requests in their order; refuses broken ones, and heads that are too large or come too late."""
 
     header_timeout_seconds = 15.0
+    counted: Connections | None = None
 
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
@@ -50,10 +52,21 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        refusal = self.counted.enter(self._host()) if self.counted else None
+        if refusal is not None:
+            self._has_refused = True
+            transport.write(refusal_bytes(refusal))
+            transport.close()
+            return
         self._expect_head()
+
+    def _host(self) -> str | None:
+        return self.client[0] if self.client else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
+        if self.counted:
+            self.counted.leave(self._host())
         if self._pings is not None:
             self._pings.cancel()
         super().connection_lost(exc)
@@ -260,8 +273,9 @@ def _tell_gone(cycle: Any) -> None:
         cycle.message_event.set()
 
 
-def limited_protocol(header_timeout_seconds: float) -> type[asyncio.Protocol]:
-    """Return the protocol class with this deadline for headers."""
-    made: Any = type("LimitedProtocol", (LimitedProtocol,), {"header_timeout_seconds": header_timeout_seconds})
+def limited_protocol(header_timeout_seconds: float, connections: Connections | None = None) -> type[asyncio.Protocol]:
+    """Return the protocol class with this deadline for headers, its connections counted."""
+    fields = {"header_timeout_seconds": header_timeout_seconds, "counted": connections}
+    made: Any = type("LimitedProtocol", (LimitedProtocol,), fields)
     protocol: type[asyncio.Protocol] = made
     return protocol

@@ -87,7 +87,7 @@ def serve(settings: Settings) -> None:
         app = create_app(service.parts, lambda: _life(service, server.server_state.tasks))
         config = uvicorn.Config(
             app,
-            http=limited_protocol(settings.header_timeout_seconds),
+            http=limited_protocol(settings.header_timeout_seconds, service.connections),
             ws="none",
             lifespan="on",
             log_config=None,

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     )
     receive_rate_seconds: float = Field(30, gt=0, description="Time over which an upload's rate is looked at.")
     max_reserved_percent_per_address: int = Field(
-        25, ge=1, le=100, description="Share of the room for uploads that one address's may hold before they arrive."
+        25, ge=1, description="Share of the room for uploads that one address's may hold before they arrive."
     )
     header_timeout_seconds: float = Field(15, gt=0, description="Time for a request's headers to arrive whole.")
     early_refusal_drain_bytes: int = Field(
@@ -149,6 +149,23 @@ class Settings(BaseSettings):
         ge=0,
         description="Event streams open at a time; beyond it new ones are refused with 503. Never more than half of the"
         " files that the system lets the service open.",
+    )
+    max_waiting_requests_per_address: int = Field(
+        500, ge=0, description="Jobs that one address's long-polls wait for at a time; one request may name 500."
+    )
+    max_event_streams_per_address: int = Field(
+        100, ge=0, description="Event streams of one address; beyond it new ones are refused with 429."
+    )
+    max_connections: int = Field(
+        0,
+        ge=0,
+        description="Connections open at a time; beyond it new ones are refused with 503 and closed. 0, and never more:"
+        " three quarters of the files that the system lets the service open.",
+    )
+    max_connections_per_address: int = Field(
+        256,
+        ge=1,
+        description="Connections of one address, as they themselves tell it; beyond it new ones are refused with 429.",
     )
     shutdown_grace_seconds: float = Field(10, ge=0, description="Time for what is under way when told to stop.")
 

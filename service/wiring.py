@@ -22,6 +22,7 @@ from service.audit import AuditQueue
 from service.audit_file import PAUSE_SECONDS, AuditFile
 from service.caller import Callers, read_trusted
 from service.cannot_start import CannotStart
+from service.connections import ConnectionLimits, Connections
 from service.dispatch import Dispatcher, NoDispatcher
 from service.holdings import DataFolder, own_files, prepare
 from service.kept_secrets import admin_token, manage_secret
@@ -114,8 +115,15 @@ def make_parts(
         make_room=partial(_make_room, store, sink),
     )
     secret = manage_secret(settings)
-    watch = ChangeWatch(board, max_waiting=settings.max_waiting_requests)
-    events = Broadcaster(board, watch, max_streams=min(settings.max_event_streams, open_file_limit() // 2))
+    watch = ChangeWatch(
+        board, max_waiting=settings.max_waiting_requests, max_per_address=settings.max_waiting_requests_per_address
+    )
+    events = Broadcaster(
+        board,
+        watch,
+        max_streams=min(settings.max_event_streams, open_file_limit() // 2),
+        max_per_address=settings.max_event_streams_per_address,
+    )
     metrics = HttpMetrics(database, store)
     metrics.event_streams.set_function(lambda: events.open_streams)
     return Parts(
@@ -151,6 +159,16 @@ def _trouble_with_room(store: LocalFiles, settings: Settings) -> Trouble | None:
     return found or (Trouble.ROOM if is_short else None)
 
 
+def make_connections(settings: Settings, parts: Parts) -> Connections:
+    """Return the count of connections; files and the database need the rest of what may be open."""
+    most = open_file_limit() * 3 // 4
+    total = min(settings.max_connections or most, most)
+    limits = ConnectionLimits(total, settings.max_connections_per_address)
+    connections = Connections(limits, parts.callers, lambda limit: parts.metrics.limits_met.labels(limit).inc())
+    parts.metrics.connections.set_function(lambda: connections.open)
+    return connections
+
+
 class Service:
     """One HTTP service and the worker beside it: what ``serve`` starts, tells to stop, and stops."""
 
@@ -171,6 +189,7 @@ class Service:
         self._worker = self._make_worker() if settings.embedded_worker else None
         dispatcher = self._worker or NoDispatcher()
         self.parts = make_parts(settings, self._database, self._store, self._writer, dispatcher, self._lookout)
+        self.connections = make_connections(settings, self.parts)
         path = settings.audit_log_file
         self._audit_log = _AuditLog(AuditFile(Path(path), self._database)) if path else None
         self._checkpointer = Checkpointer(self._database)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from service.shares import Shares
 from service.web.event_format import Event, event_id, event_of
 from service.web.listener import Listener
 from service.web.status_board import StatusBoard
@@ -40,10 +41,14 @@ class _Topic:
 class Broadcaster:
     """Knows who listens to which job. Belongs to one event loop; its task lives while anybody listens."""
 
-    def __init__(self, board: StatusBoard, watch: ChangeWatch, *, max_streams: int) -> None:
+    def __init__(
+        self, board: StatusBoard, watch: ChangeWatch, *, max_streams: int, max_per_address: int | None = None
+    ) -> None:
         self._board = board
         self._watch = watch
         self._max_streams = max_streams
+        self._max_per_address = max_streams if max_per_address is None else max_per_address
+        self._shares = Shares()
         self._topics: dict[str, _Topic] = {}
         self._seen = -1
         self._task: asyncio.Task[None] | None = None
@@ -54,8 +59,14 @@ class Broadcaster:
         """Whether as many listen as may."""
         return self.open_streams >= self._max_streams
 
+    def has_share(self, caller: str | None) -> bool:
+        """Return whether one address listens as often as it may."""
+        return caller is not None and self._shares.held(caller) >= self._max_per_address
+
     @contextmanager
-    def listening(self, job_id: str, known_id: str | None, abort: Callable[[], None]) -> Iterator[Listener]:
+    def listening(
+        self, job_id: str, known_id: str | None, abort: Callable[[], None], *, caller: str | None = None
+    ) -> Iterator[Listener]:
         """Return a listener that is offered the job as it is now and each change; it listens until the block ends.
 
         It is told nothing that ``known_id`` names. When the service drains it ends at once, after the first event.
@@ -66,12 +77,14 @@ class Broadcaster:
         topic.newest = newest
         topic.listeners.add(listener)
         self.open_streams += 1
+        self._shares.add(caller, 1)
         listener.offer(newest)
         self._follow()
         try:
             yield listener
         finally:
             self.open_streams -= 1
+            self._shares.add(caller, -1)
             topic.listeners.discard(listener)
             if not topic.listeners:
                 del self._topics[job_id]

@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import TOO_MANY_STREAMS, ServiceError
+from service.shares import over_share
 from service.web import answers, documented
 from service.web.event_format import HEADERS, RETRY, Event, event_of
 from service.web.event_stream import EventStream
-from service.web.parts import parts_of
+from service.web.parts import Parts, parts_of
 from service.web.routing import get_and_head
 
 router = APIRouter(tags=["jobs"])
@@ -33,10 +34,18 @@ async def get_events(request: Request, job_id: str) -> Response:
         head = Response(None, 200, HEADERS)
         del head.headers["Content-Length"]
         return head
+    caller = parts.caller_of(request)
+    _check_places(parts, caller)
+    return EventStream(partial(parts.events.listening, job_id, known_id, caller=caller))
+
+
+def _check_places(parts: Parts, caller: str | None) -> None:
+    detail = "Ask for the status instead, with ?wait=25."
     if parts.events.is_full:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-        raise ServiceError(TOO_MANY_STREAMS, "Ask for the status instead, with ?wait=25.", headers=headers)
-    return EventStream(partial(parts.events.listening, job_id, known_id))
+        raise ServiceError(TOO_MANY_STREAMS, detail, headers=headers, limit="max_event_streams")
+    if parts.events.has_share(caller):
+        raise over_share("max_event_streams_per_address", detail, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
 def _told_at_once(final: Event, known_id: str | None) -> Response:

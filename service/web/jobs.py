@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -49,7 +50,7 @@ async def get_job(request: Request) -> Response:
             now = parts.board.get(job_id)
             return now is None or answers.has_news(request, kind, now)
 
-        await parts.watch.wait_until(has_news, seconds=seconds, gone=partial(_gone, request))
+        await _wait(request, parts, has_news, seconds)
         snapshot = answers.snapshot_of(parts, job_id)
     response = answers.shown(request, parts, snapshot)
     return _with_preference(response, request, seconds)
@@ -64,6 +65,16 @@ def _wait_seconds(request: Request, parts: Parts) -> float:
         return min(float(asked), parts.settings.max_wait_seconds)
     found = _PREFER_WAIT.search(listed(request, "prefer") or "")
     return min(float(found[1]), parts.settings.max_wait_seconds) if found else 0.0
+
+
+async def _wait(
+    request: Request, parts: Parts, is_reached: Callable[[], bool], seconds: float, *, jobs: int = 1
+) -> None:
+    """Hold the request; where a limit is met it is answered at once, and counted."""
+    caller = parts.caller_of(request)
+    if (limit := parts.watch.limit_met(jobs, caller)) is not None:
+        parts.metrics.limits_met.labels(limit).inc()
+    await parts.watch.wait_until(is_reached, seconds=seconds, jobs=jobs, caller=caller, gone=partial(_gone, request))
 
 
 async def _gone(request: Request) -> None:
@@ -125,7 +136,7 @@ async def _several(request: Request, parts: Parts, ids: str, seconds: float) -> 
                 return not is_named(request, _etag_of(snapshots))
             return all(snapshot is None or snapshot.is_final for snapshot in snapshots)
 
-        await parts.watch.wait_until(has_news, seconds=seconds, gone=partial(_gone, request), jobs=len(job_ids))
+        await _wait(request, parts, has_news, seconds, jobs=len(job_ids))
     snapshots = [parts.board.get(job_id) for job_id in job_ids]
     headers = {"ETag": _etag_of(snapshots), "Cache-Control": "no-cache, private", "Vary": "Prefer"}
     if is_not_modified(request, headers["ETag"]):

@@ -40,6 +40,7 @@ class HttpMetrics:
         )
         for reason in REASONS:
             self.workers_replaced.labels(reason)
+        self.connections = Gauge("vacpack_connections", "Connections open now.", registry=self.registry)
         self.event_streams = Gauge("vacpack_event_streams", "Event streams open now.", registry=self.registry)
         self.limits_met = Counter(
             "vacpack_limits_met",

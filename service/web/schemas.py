@@ -214,6 +214,9 @@ class LimitsDocument(Shape):
     receive_rate_seconds: float
     max_queries_per_minute_per_address: int
     max_wait_seconds: float
+    max_waiting_requests_per_address: int
+    max_event_streams_per_address: int
+    max_connections_per_address: int
     default_ttl_seconds: int
     max_ttl_seconds: int
     idempotency_seconds: int

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from service.shares import Shares
 from service.web.status_board import StatusBoard
 
 LOOK_SECONDS = 0.1
@@ -19,9 +20,11 @@ async def _never() -> None:
 class ChangeWatch:
     """Wakes those who wait when a job they wait for may have changed, and everybody when the service drains."""
 
-    def __init__(self, board: StatusBoard, *, max_waiting: int) -> None:
+    def __init__(self, board: StatusBoard, *, max_waiting: int, max_per_address: int | None = None) -> None:
         self._board = board
         self._max_waiting = max_waiting
+        self._max_per_address = max_waiting if max_per_address is None else max_per_address
+        self._shares = Shares()
         self._waiting: set[asyncio.Event] = set()
         self._waited_for = 0
         self._seen = -1
@@ -40,16 +43,17 @@ class ChangeWatch:
         *,
         seconds: float,
         jobs: int = 1,
+        caller: str | None = None,
         gone: Callable[[], Awaitable[object]] = _never,
     ) -> None:
         """Return when ``is_reached`` says so (asked after each commit), when time is over, or when the service drains.
 
-        Beyond the most that may wait, return at once; and when ``gone`` ends: the client has left. Who waits for
-        several ``jobs`` counts as so many: each look costs 15 µs a job.
+        Beyond the most that may wait, or that one ``caller`` may, return at once; and when ``gone`` ends: the client
+        has left. Who waits for several ``jobs`` counts as so many: each look costs 15 µs a job.
         """
-        if self._is_over(is_reached) or self._waited_for + jobs > self._max_waiting:
+        if self._is_over(is_reached) or self.limit_met(jobs, caller):
             return
-        with self._held(jobs) as event:
+        with self._held(jobs) as event, self._shares.holding(caller, jobs):
             leaving = asyncio.ensure_future(gone())
             leaving.add_done_callback(lambda _: event.set())
             try:
@@ -63,6 +67,13 @@ class ChangeWatch:
                 return
             finally:
                 leaving.cancel()
+
+    def limit_met(self, jobs: int, caller: str | None) -> str | None:
+        """Return the name of the limit that keeps a caller from waiting for so many jobs more, if one does."""
+        if self._waited_for + jobs > self._max_waiting:
+            return "max_waiting_requests"
+        is_over = caller is not None and self._shares.held(caller) + jobs > self._max_per_address
+        return "max_waiting_requests_per_address" if is_over else None
 
     def _is_over(self, is_reached: Callable[[], bool]) -> bool:
         return self.is_draining or is_reached()

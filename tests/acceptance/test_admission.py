@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 from tests.acceptance.asking import ask, upload
 from tests.acceptance.conftest import StartService
-from tests.acceptance.patience import until
-from tests.acceptance.raw_socket import connected, head, status_of
+from tests.acceptance.patience import PATIENCE_SECONDS, until
+from tests.acceptance.raw_socket import connected, head, read_to_end, status_of
 from tests.acceptance.service_process import ServiceProcess
 
 
@@ -75,6 +76,29 @@ def test_the_queue_s_length_holds_under_parallel_uploads(start_service: StartSer
     assert {answer.json["code"] for answer in answers if answer.status != 202} == {"queue_full"}
 
 
+def test_connections_beyond_their_number_are_told_so_and_leave_the_service_well(start_service: StartService) -> None:
+    service = start_service(max_connections=20, embedded_worker="false")
+
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(connected(service))
+        refused = stack.enter_context(connected(service))
+        answer, _ = read_to_end(refused)
+        assert status_of(answer) == 503
+        assert b'"too_many_connections"' in answer
+    until(lambda: is_answered(service), what="an answer, once they have gone")
+    assert [event["limit"] for event in service.events() if event["event"] == "connections are refused"] == [
+        "max_connections"
+    ]
+
+
+def is_answered(service: ServiceProcess) -> bool:
+    try:
+        return ask(f"{service.url}/livez").status == 200
+    except (HTTPException, OSError):
+        return False
+
+
 def test_a_body_that_trickles_is_refused_though_it_is_never_silent(start_service: StartService) -> None:
     service = start_service(receive_min_bytes_per_second=1000, receive_rate_seconds=1, embedded_worker="false")
 
@@ -86,6 +110,8 @@ def test_a_body_that_trickles_is_refused_though_it_is_never_silent(start_service
             connection.sendall(b"x")
             with suppress(TimeoutError):
                 answer = connection.recv(65536)
+        connection.settimeout(PATIENCE_SECONDS)
+        answer += read_to_end(connection)[0]
 
     assert status_of(answer) == 408
     assert b'"too_slow"' in answer

@@ -82,7 +82,7 @@ GET_EVENTS: Words = {
         200: {"description": _EVENTS_TEXT, "content": {"text/event-stream": {"schema": _EVENT}}},
         204: {"description": "The job has ended, and `Last-Event-ID` names the event that told so."},
     }
-    | problems("job_not_found", "job_expired", "too_many_streams"),
+    | problems("job_not_found", "job_expired", "too_many_streams", "address_share"),
     "openapi_extra": {"parameters": [JOB_ID, _LAST_EVENT_ID]},
 }
 CANCEL: Words = {

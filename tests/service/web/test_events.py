@@ -16,7 +16,7 @@ from service.web import broadcaster, event_stream, waiting
 from storage import job_table
 from storage.lifecycle import JobStatus
 from tests.service.web.event_reader import EventReader
-from tests.service.web.in_process import PAGE, TEXT, InProcess
+from tests.service.web.in_process import PAGE, TEXT, InProcess, from_address
 from tests.service.web.live_server import SERVER_GRACE_SECONDS, LiveServer, live_server
 from tests.storage.job_builder import act, change_row, finish, one_of_each, running, submit
 
@@ -105,6 +105,15 @@ def test_streams_are_refused_beyond_their_number_and_ended_jobs_are_not(start: C
     app.refusal("GET", url_of(queued), 503, "too_many_streams")
     assert app.client.get(url_of(queued)).headers["retry-after"] == "5"
     assert app.client.get(url_of(done)).status_code == 200
+
+
+def test_one_address_has_its_share_of_the_streams(start: Callable[..., InProcess]) -> None:
+    app = start(max_event_streams_per_address=0)
+    queued = app.put()
+
+    refusal = app.refusal("GET", url_of(queued), 429, "address_share", headers=from_address("192.0.2.1"))
+    assert refusal["limit"] == "max_event_streams_per_address"
+    assert not app.parts.events.has_share(None)
 
 
 def test_a_status_links_to_its_events_in_every_form_it_is_given(app: InProcess) -> None:

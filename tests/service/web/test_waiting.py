@@ -47,6 +47,27 @@ def test_what_is_reached_already_is_not_waited_for() -> None:
     watched(story)
 
 
+def test_one_address_waits_for_its_share_and_others_for_theirs() -> None:
+    async def story(watch: ChangeWatch, board: Board) -> None:
+        watch._max_per_address = 5
+        waits = [
+            asyncio.create_task(watch.wait_until(lambda: False, seconds=1000, jobs=jobs, caller=caller))
+            for caller, jobs in (("192.0.2.1", 5), ("192.0.2.2", 5), (None, 50))
+        ]
+        await until(lambda: board.looks > 1)
+
+        assert not any(wait.done() for wait in waits)
+        assert watch.limit_met(1, "192.0.2.1") == "max_waiting_requests_per_address"
+        await watch.wait_until(lambda: False, seconds=1000, caller="192.0.2.1")
+        assert watch.limit_met(5, "192.0.2.3") is None
+        assert watch.limit_met(41, None) == "max_waiting_requests"
+        watch.drain()
+        await asyncio.gather(*waits)
+        assert len(watch._shares) == 0
+
+    watched(story)
+
+
 def test_a_commit_ends_the_wait_of_those_it_concerns_only() -> None:
     async def story(watch: ChangeWatch, board: Board) -> None:
         reached: set[int] = set()
