@@ -47,14 +47,17 @@ def base_url(request: Request, parts: Parts) -> str:
     return f"{request.scope['scheme']}://{host}"
 
 
-def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
-    """Return the 202: the receipt, with the manage key in a header of every form, as a text has no room for it."""
+def accepted(request: Request, parts: Parts, row: dict[str, Any], *, is_owner: bool = True) -> Response:
+    """Return the 202: the receipt, with the manage key in a header of every form, as a text has no room for it.
+
+    Who is not known to be its owner (``is_owner``) is given everything else.
+    """
     job_id = row["id"]
-    manage_key = parts.keys.manage_key(job_id)
+    manage_key = parts.keys.manage_key(job_id) if is_owner else None
     headers = {
         "Location": f"{parts.settings.path_prefix()}/jobs/{job_id}",
         JOB_ID_HEADER: job_id,
-        MANAGE_KEY_HEADER: manage_key,
+        **({MANAGE_KEY_HEADER: manage_key} if manage_key else {}),
         "Cache-Control": "no-store",
         "Vary": "Accept",
     }
@@ -65,11 +68,13 @@ def accepted(request: Request, parts: Parts, row: dict[str, Any]) -> Response:
         case Kind.TEXT:
             return Response(f"{base_url(request, parts)}/jobs/{job_id}\n", 202, headers, TEXT)
         case Kind.HTML:
-            page = job_page(request, parts, row, status=202, headers=headers, may_manage=True)
+            page = job_page(request, parts, row, status=202, headers=headers, may_manage=is_owner)
+            if manage_key is None:
+                return page
             is_secure = base_url(request, parts).startswith("https:")
             keep_manage_key(page, f"{parts.settings.path_prefix()}/jobs/{job_id}", row, manage_key, is_secure=is_secure)
             return page
-    receipt = document(row, parts.settings.public_url) | {"manage_key": manage_key}
+    receipt = document(row, parts.settings.public_url) | ({"manage_key": manage_key} if manage_key else {})
     return Response(as_json(receipt), 202, headers, JSON)
 
 

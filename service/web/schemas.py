@@ -104,7 +104,11 @@ class Job(Shape):
 class AcceptedJob(Job):
     """The receipt of an upload."""
 
-    manage_key: str = Field(description="Cancels, retries and deletes; given only here, and in `Vacpack-Manage-Key`.")
+    manage_key: str | None = Field(
+        None,
+        description="Cancels, retries and deletes; given only here, and in `Vacpack-Manage-Key`."
+        " Not there in the answer to a repeat that did not bring the body.",
+    )
 
 
 class JobPage(Shape):

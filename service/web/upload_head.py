@@ -129,8 +129,10 @@ def _unquoted(value: str) -> str:
     return item[0] if isinstance(item, tuple) and isinstance(item[0], str) else ""
 
 
-def idempotent(request: Request, key: str) -> IdempotentRequest:
+def idempotent(request: Request, key: str, caller: str | None) -> IdempotentRequest:
     """Return the request that must make one job only: its key, and what its head says.
+
+    A key is its caller's own: another address that knows it, or guesses it, finds nothing and locks nobody out.
 
     A repeat has the same door, options, length, digest and name; a form's boundary differs, but not its length. What
     its body holds is added when it has arrived: ``IdempotentRequest.with_part``.
@@ -139,4 +141,9 @@ def idempotent(request: Request, key: str) -> IdempotentRequest:
     names = ("content-length", "content-disposition", *FIELDS)
     query = sorted(item for item in request.query_params.multi_items() if item[0] != "idempotency_key")
     said = [request.scope["path"], query, media_type, *(request.headers.get(name) for name in names)]
-    return IdempotentRequest(digest_of(key)).with_part(json.dumps(said))
+    return IdempotentRequest(key_digest(key, caller)).with_part(json.dumps(said))
+
+
+def key_digest(key: str, caller: str | None) -> str:
+    """Return what stands for a caller's key; a key has no line ends, so that no two are taken for one."""
+    return digest_of(f"{caller}\n{key}" if caller else key)

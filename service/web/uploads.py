@@ -31,7 +31,7 @@ from service.web.problems import LingeringResponse, explained, problem, translat
 from service.web.receiving import FormReceiver, Receipt, receive_raw, undone_on_error
 from service.web.routing import ROUTED
 from service.web.subscriptions import read_subscribers
-from service.web.upload_head import UploadHead, idempotent, read_head, read_key
+from service.web.upload_head import UploadHead, idempotent, key_digest, read_head, read_key
 from storage.audit_table import Action
 from storage.database import is_undone
 from storage.errors import StorageError
@@ -94,7 +94,9 @@ async def _take(request: Request, background: BackgroundTasks, raw_path: bytes |
         try:
             with _measured(parts):
                 row = await _Upload(request, parts, body, audit).take(raw_path)
-            answer = answers.accepted(request, parts, row)
+            # Whoever shares an address, behind one router, may know a key and a digest, but has not got the bytes.
+            has_bytes = body.is_finished or parts.caller_of(request) is None
+            answer = answers.accepted(request, parts, row, is_owner=has_bytes)
             background.add_task(parts.wake)
         except ClientGone:
             _log.info("upload abandoned by its client")
@@ -154,6 +156,7 @@ class _Upload:
 
     def __init__(self, request: Request, parts: Parts, body: Body, audit: Audited) -> None:
         self._request = request
+        self._caller = parts.caller_of(request)
         self._audit = audit
         self._parts = parts
         self._body = body
@@ -186,14 +189,14 @@ class _Upload:
         """
         if key is None or self._arrival is not None:
             return
-        request = idempotent(self._request, key)
+        request = idempotent(self._request, key, self._caller)
         self._arrival = await self._stack.enter_async_context(self._parts.arrivals.enter(request))
         made = await self._parts.read(partial(earlier_job, request=request))
         if made is not None and head.names_its_bytes:
             raise _Finished(made)
 
     async def _receive(self, head: UploadHead) -> dict[str, Any]:
-        reservation = self._parts.admission.admit(head.declared_bytes, self._parts.caller_of(self._request))
+        reservation = self._parts.admission.admit(head.declared_bytes, self._caller)
         row = None
         try:
             async with undone_on_error(self._parts.sink, self._receipt):
@@ -269,7 +272,7 @@ class _Upload:
             level=options.level,
             ttl_milliseconds=1000 * (options.ttl_seconds or settings.result_ttl_seconds),
             max_attempts=settings.max_attempts,
-            caller=self._parts.caller_of(self._request) or "",
+            caller=self._caller or "",
             sources=tuple(
                 NewSource(
                     file.stored.key,
@@ -293,7 +296,11 @@ class _Upload:
         content = _content(self._receipt)
         if self._arrival is not None:
             return self._arrival.request.with_part(content)
-        return IdempotentRequest(digest_of(f"{self._page_key}\n{content}")) if self._page_key else None
+        return _of_page(self._page_key, self._caller, content) if self._page_key else None
+
+
+def _of_page(key: str, caller: str | None, content: str) -> IdempotentRequest:
+    return IdempotentRequest(digest_of(f"{key_digest(key, caller)}\n{content}"))
 
 
 def _content(receipt: Receipt) -> str:
