@@ -14,10 +14,17 @@ from typing import Any
 from sqlalchemy import Connection
 
 from service.audit import Requester
-from service.errors import IDEMPOTENCY_MISMATCH, NOT_CANCELLABLE, NOT_RETRYABLE, ErrorKind, ServiceError
+from service.errors import (
+    IDEMPOTENCY_MISMATCH,
+    NOT_CANCELLABLE,
+    NOT_RETRYABLE,
+    TOO_MANY_RETRIES,
+    ErrorKind,
+    ServiceError,
+)
 from storage import audit_table, idempotency, job_table, outbox
-from storage.audit_table import Action
-from storage.errors import JobConflict
+from storage.audit_table import Action, Actor
+from storage.errors import JobConflict, TooManyRetries
 from storage.file_store import Key
 from storage.idempotency import IdempotentRequest
 from storage.job_table import NewJob
@@ -98,14 +105,20 @@ def cancel(connection: Connection, job_id: str, *, by: Requester) -> JobStatus:
     return status
 
 
-def retry(connection: Connection, job_id: str, *, max_attempts: int, by: Requester) -> None:
-    """Queue a failed or cancelled job again.
+def retry(
+    connection: Connection, job_id: str, *, max_attempts: int, by: Requester, max_retries: int | None = None
+) -> None:
+    """Queue a failed or cancelled job again, for clients ``max_retries`` times; for the admin as often as asked.
 
     Raises:
-        JobNotFound, ServiceError: not_retryable.
+        JobNotFound, ServiceError: not_retryable, too_many_retries.
     """
+    most = None if by.actor is Actor.ADMIN else max_retries
     try:
-        job_table.retry(connection, job_id, attempts_more=max_attempts)
+        job_table.retry(connection, job_id, attempts_more=max_attempts, max_retries=most)
+    except TooManyRetries as error:
+        detail = "Upload the file again, or ask whoever runs this server to retry it."
+        raise ServiceError(TOO_MANY_RETRIES, detail, limit="max_retries") from error
     except JobConflict as conflict:
         raise _conflict(NOT_RETRYABLE, conflict) from conflict
     audit_table.add(connection, by.event(Action.JOB_RETRIED, job_id, status=202))

@@ -30,6 +30,8 @@ class Outcome(StrEnum):
     """It did not, or cannot be reached; trying again may help."""
     REFUSED = "refused"
     """It said that it will never take it: no further try."""
+    LIMITED = "limited"
+    """It has been told of enough in this hour: nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     max_ttl_seconds: int = Field(30 * _DAY, ge=1, description="The longest `expires` a client may ask for.")
     grave_seconds: int = Field(30 * _DAY, ge=0, description="How long an expired job answers 410 before it is 404.")
     max_attempts: int = Field(3, ge=1, description="Tries at a job before it has failed for good.")
+    max_retries: int = Field(
+        20, ge=0, description="How often clients may have one job run again; the admin always may."
+    )
     max_worker_losses: int = Field(3, ge=1, description="Workers a job may end, alone, before it has failed.")
     retry_pause_seconds: float = Field(5, ge=0, description="Pause after a first failed attempt; doubled each time.")
     retry_pause_max_seconds: float = Field(300, ge=0, description="The longest such pause.")
@@ -167,6 +170,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Connections of one address, as they themselves tell it; beyond it new ones are refused with 429.",
     )
+    max_conversions: int = Field(
+        32, ge=1, description="Downloads decoded or transcoded at a time; beyond it they are refused with 503."
+    )
+    max_conversions_per_address: int = Field(
+        8, ge=1, description="Of these to one address; beyond it refused with 429."
+    )
     shutdown_grace_seconds: float = Field(10, ge=0, description="Time for what is under way when told to stop.")
 
     # The audit.
@@ -196,6 +205,11 @@ class Settings(BaseSettings):
     )
     email_allow_domains: str = Field(
         "", description="The only domains written to, comma-separated; empty: any. For services that strangers reach."
+    )
+
+    # Messages of either kind.
+    max_messages_per_target_per_hour: int = Field(
+        100, ge=1, description="E-mails to one address, or webhooks to one URL; those beyond are given up, and say why."
     )
 
     # Webhooks to those whom an upload names. On once there is a secret.

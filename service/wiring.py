@@ -36,6 +36,7 @@ from service.sink import Sink
 from service.soundness import Sounding, trouble_with_database, trouble_with_files
 from service.web.arrivals import Arrivals
 from service.web.broadcaster import Broadcaster
+from service.web.conversions import Conversions
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
 from service.web.parts import Parts
@@ -142,6 +143,7 @@ def make_parts(
         board=board,
         watch=watch,
         events=events,
+        conversions=Conversions(in_all=settings.max_conversions, per_address=settings.max_conversions_per_address),
         keys=Keys(admin_token=admin_token(settings), secret=secret),
         metrics=metrics,
         list_limiter=CapacityLimiter(LIST_THREADS),

@@ -84,6 +84,14 @@ class MessageUnderWay(StorageError):
         self.message_id = message_id
 
 
+class TooManyRetries(StorageError):
+    """Clients have had the job run again as often as they may."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} was retried too often")
+        self.job_id = job_id
+
+
 class TooManyReplays(StorageError):
     """The message has been asked for again as often as it may be."""
 

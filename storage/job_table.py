@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 
 from storage.audit_table import add_expired
 from storage.database import Now, Prepared, Proven
-from storage.errors import JobConflict, JobNotFound
+from storage.errors import JobConflict, JobNotFound, TooManyRetries
 from storage.fair_turns import next_turn, turn_again
 from storage.file_store import Key
 from storage.lifecycle import JobStatus
@@ -135,13 +135,17 @@ def cancel(connection: Connection, job_id: str) -> JobStatus:
     raise JobConflict(job_id, status)
 
 
-def retry(connection: Connection, job_id: str, *, attempts_more: int) -> None:
+def retry(connection: Connection, job_id: str, *, attempts_more: int, max_retries: int | None = None) -> None:
     """Queue a failed or cancelled job again, with so many attempts more; the epoch goes on.
 
     Raises:
         JobNotFound, JobConflict: there is none, or it is in another status.
+        TooManyRetries: it was retried ``max_retries`` times.
     """
-    seq = connection.execute(select(jobs.c.seq).where(jobs.c.id == job_id)).scalar_one_or_none()
+    found = connection.execute(select(jobs.c.seq, jobs.c.status, jobs.c.retries).where(jobs.c.id == job_id)).first()
+    is_retryable = found is not None and JobStatus(found.status) in (JobStatus.FAILED, JobStatus.CANCELLED)
+    if found is not None and is_retryable and max_retries is not None and found.retries >= max_retries:
+        raise TooManyRetries(job_id)
     statement = (
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.status.in_([_FAILED, _CANCELLED]))
@@ -151,7 +155,8 @@ def retry(connection: Connection, job_id: str, *, attempts_more: int) -> None:
             max_attempts=jobs.c.attempts + attempts_more,
             losses=0,
             version=_NEXT_VERSION,
-            **({} if seq is None else turn_again(connection, seq)),
+            retries=jobs.c.retries + 1,
+            **({} if found is None else turn_again(connection, found.seq)),
             **dict.fromkeys(("cancel_requested_at", "error_code", "error_detail", "finished_at", "expires_at")),
         )
         .returning(jobs.c.seq)

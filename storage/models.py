@@ -85,6 +85,8 @@ jobs = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("max_attempts", Integer, nullable=False),
+    # How often clients had it run again; there is a limit.
+    Column("retries", Integer, nullable=False, server_default="0"),
     Column("losses", Integer, nullable=False, server_default="0"),
     Column("is_isolated", Boolean, nullable=False, server_default=text("0")),
     Column("lease_owner", _Id),
@@ -259,6 +261,15 @@ deliveries = Table(
     Column("outcome", String(20)),
     Column("status_code", Integer),
     Column("detail", String(500)),
+)
+
+# Messages of this hour by target, whatever became of their jobs: there is a limit. Rows of hours before are removed.
+message_counts = Table(
+    "message_counts",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("target_digest", _Digest, primary_key=True),
+    Column("messages", Integer, nullable=False),
 )
 
 # Counters of ended deliveries that only grow, as work_totals.

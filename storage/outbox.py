@@ -26,7 +26,7 @@ MAX_SHOWN = 100
 
 _PENDING = status_literal(MessageStatus.PENDING)
 _KEPT_BACK = frozenset(
-    {"manage_key_digest", "lease_owner", "lease_expires_at", "result_key", "caller", "fair_key", "turn"}
+    {"manage_key_digest", "lease_owner", "lease_expires_at", "result_key", "caller", "fair_key", "turn", "retries"}
 )
 """Columns of a job that nobody outside may see; a message holds the others."""
 
@@ -64,13 +64,26 @@ _ADD = insert(outbox).values(status=_PENDING, run_at=Now(), created_at=Now())
 
 
 def add_for_ended(connection: Connection, job_seq: int) -> None:
-    """Add a message for each subscriber of a job, in the transaction that has just ended it and after that change."""
-    whom = _SUBSCRIBED.run(connection, {"job": job_seq})
-    if not whom:
+    """Add a message for each subscriber of a job, in the transaction that has just ended it and after that change.
+
+    Each is told once that it has succeeded, failed or been cancelled, however often it is run again and ends so.
+    """
+    subscribed = [Subscriber(*one) for one in _SUBSCRIBED.run(connection, {"job": job_seq})]
+    if not subscribed:
         return
-    payload = _payload(connection.execute(_ENDED, {"job": job_seq}).mappings().one())
-    message = {"job_seq": job_seq, "payload": payload}
-    connection.execute(_ADD, [message | {"id": random_id()} | asdict(Subscriber(*one)) for one in whom])
+    row = connection.execute(_ENDED, {"job": job_seq}).mappings().one()
+    told = _told(connection, job_seq, row["status"])
+    message = {"job_seq": job_seq, "payload": _payload(row)}
+    untold = [one for one in subscribed if (one.kind, one.target) not in told]
+    if untold:
+        connection.execute(_ADD, [message | {"id": random_id()} | asdict(one) for one in untold])
+
+
+def _told(connection: Connection, job_seq: int, status: str) -> set[tuple[str, str]]:
+    """Return kind and target of the messages that tell of this end already."""
+    query = select(outbox.c.kind, outbox.c.target, outbox.c.payload).where(outbox.c.job_seq == job_seq)
+    messages = connection.execute(query).all()
+    return {(message.kind, message.target) for message in messages if json.loads(message.payload)["status"] == status}
 
 
 def _payload(row: RowMapping) -> str:

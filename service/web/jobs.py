@@ -180,8 +180,9 @@ async def retry_job(
     """Queue a failed or cancelled job again."""
     parts = managed(request, job_id, audit, is_live=True)
     await check_sources(parts, job_id)
-    change = partial(commands.retry, job_id=job_id, max_attempts=parts.settings.max_attempts, by=audit.requester)
-    await parts.writer.run(change)
+    settings = parts.settings
+    change = partial(commands.retry, max_attempts=settings.max_attempts, max_retries=settings.max_retries)
+    await parts.writer.run(partial(change, job_id=job_id, by=audit.requester))
     audit.written()
     background.add_task(parts.wake)
     return _changed(request, parts, job_id, status=202)

@@ -21,6 +21,7 @@ from service.sink import Sink
 from service.soundness import Sounding
 from service.web.arrivals import Arrivals
 from service.web.broadcaster import Broadcaster
+from service.web.conversions import Conversions
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
 from service.web.status_board import StatusBoard
@@ -52,6 +53,7 @@ class Parts:
     board: StatusBoard
     watch: ChangeWatch
     events: Broadcaster
+    conversions: Conversions
     keys: Keys
     metrics: HttpMetrics
     list_limiter: CapacityLimiter

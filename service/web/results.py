@@ -277,13 +277,26 @@ async def _stream(
         del head.headers["Content-Length"]
     # Raw UTF-8, which the header dictionaries above cannot carry.
     head.raw_headers.append((b"content-disposition", attachment(download.name)))
+    caller = parts.caller_of(request)
+    converts = download.convert is not None and request.method != "HEAD"
+    if converts:
+        parts.conversions.check(caller)
     file = await opened(parts, request.path_params["job_id"], download.key, download.stored_bytes)
     if request.method == "HEAD":
         file.close()
         return head
     made = await _body(parts, request.path_params["job_id"], file, download, part)
     body = watched(parts, request.path_params["job_id"], download.key, made)
-    response = StreamingResponse(body, head.status_code)
+    try:
+        # Others may have begun while the file was opened.
+        response = (
+            parts.conversions.response(body, head.status_code, caller)
+            if converts
+            else StreamingResponse(body, head.status_code)
+        )
+    except ServiceError:
+        file.close()
+        raise
     response.raw_headers = head.raw_headers
     return response
 

@@ -160,7 +160,7 @@ class Delivery(Shape):
     number: int
     started_at: str
     ended_at: str | None
-    outcome: Literal["delivered", "failed", "refused", "interrupted"] | None = Field(
+    outcome: Literal["delivered", "failed", "refused", "limited", "interrupted"] | None = Field(
         description="refused: never to be tried again; interrupted: the sender died, so it may have arrived."
     )
     status_code: int | None = Field(description="Of HTTP, or of SMTP.")
@@ -225,6 +225,9 @@ class LimitsDocument(Shape):
     max_ttl_seconds: int
     idempotency_seconds: int
     max_attempts: int
+    max_retries: int
+    max_messages_per_target_per_hour: int
+    max_conversions_per_address: int
     max_notify_emails: int
     max_callback_urls: int
     formats: list[str]

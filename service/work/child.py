@@ -83,7 +83,10 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
     store = _owned_files(settings, database)
     pause = Pause(partial(trouble_of_machine, Path(settings.files_dir), database), lambda: store.space().free_bytes)
     processor = _processor(settings, database, Tools(store, codecs, ARCHIVES), pause)
-    outbox = OutboxLoop(worker_id, database, messengers(settings), poll_seconds=settings.poll_seconds)
+    limit = settings.max_messages_per_target_per_hour
+    outbox = OutboxLoop(
+        worker_id, database, messengers(settings), poll_seconds=settings.poll_seconds, max_per_target=limit
+    )
 
     def process(job: ClaimedJob, attempt: Attempt) -> None:
         processor.process(job, attempt)

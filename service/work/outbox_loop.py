@@ -23,6 +23,7 @@ from service.work.loop import Loop
 from storage.database import Database
 from storage.deliveries import ClaimedMessage, DeliveryEnd, claim, failed, reschedule, sent
 from storage.due_messages import find_due
+from storage.message_counts import count_message
 
 SENDERS = 16
 """Deliveries at a time."""
@@ -33,6 +34,10 @@ MAX_PER_RECEIVER = 2
 LEASE_MILLISECONDS = 120_000
 """Several times what a messenger may take. Only for when nobody finds the worker dead: a rescue is sooner."""
 
+LIMITED = Delivery(
+    Outcome.LIMITED, detail="Nothing was sent: as many messages as may go to one target in an hour have gone there."
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -40,12 +45,21 @@ class OutboxLoop:
     """Drains the outbox for one worker. Start it once, stop it once."""
 
     def __init__(
-        self, worker_id: str, database: Database, messengers: Messengers, *, poll_seconds: float, senders: int = SENDERS
+        self,
+        worker_id: str,
+        database: Database,
+        messengers: Messengers,
+        *,
+        poll_seconds: float,
+        senders: int = SENDERS,
+        max_per_target: int = 2**62,
     ) -> None:
+        """``max_per_target``: messages to one target in an hour, their replays counted, further tries not."""
         self._worker_id = worker_id
         self._database = database
         self._messengers = messengers
         self._senders = senders
+        self._max_per_target = max_per_target
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="delivery")
         self._lock = threading.Lock()
         self._sending: dict[Future[None], ClaimedMessage] = {}
@@ -81,8 +95,15 @@ class OutboxLoop:
         while not self._is_stopping and (seq := self._find()) is not None:
             with self._database.transaction(is_durable=False) as connection:
                 message = claim(connection, self._worker_id, seq, lease_milliseconds=LEASE_MILLISECONDS)
+                if message is not None and self._is_too_much(connection, message):
+                    end_of(message, LIMITED)(connection)
+                    _log.warning("message given up", extra={"message_id": message.id, "outcome": "limited"})
+                    continue
             if message is not None:
                 self._send(message)
+
+    def _is_too_much(self, connection: Connection, message: ClaimedMessage) -> bool:
+        return message.tries == 1 and count_message(connection, message.target) > self._max_per_target
 
     def _find(self) -> int | None:
         """Return a message that may be sent now. Looked for without the write lock, which others need meanwhile."""

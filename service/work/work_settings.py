@@ -28,6 +28,7 @@ _SAME_NAMES = (
     "quarantine_seconds",
     "min_free_bytes",
     "audit_max_events",
+    "max_messages_per_target_per_hour",
     "max_worker_losses",
     "retry_pause_seconds",
     "retry_pause_max_seconds",
@@ -69,6 +70,7 @@ class WorkSettings:
     log_level: str
     hang_seconds: float = 120
     audit_max_events: int = 500_000
+    max_messages_per_target_per_hour: int = 100
     quarantine_seconds: float = 24 * 3600
     min_free_bytes: int = 0
     public_url: str = ""

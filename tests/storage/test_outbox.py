@@ -10,11 +10,12 @@ from sqlalchemy import Connection, func, select
 
 from storage import job_attempts, job_rescue, job_table, outbox
 from storage.database import Database
-from storage.errors import MessageNotFound, MessageUnderWay, TooManyReplays
+from storage.errors import MessageNotFound, MessageUnderWay, TooManyReplays, TooManyRetries
 from storage.job_attempts import ClaimedJob
 from storage.lifecycle import JobStatus, MessageKind
+from storage.message_counts import count_message
 from storage.models import deliveries as deliveries_table
-from storage.models import jobs, subscribers
+from storage.models import jobs, message_counts, subscribers
 from storage.models import outbox as outbox_table
 from storage.outbox import Subscriber
 from tests.storage.job_builder import WORKER, Row, act, change_row, claim, fail, finish, now, row_of, running, submit
@@ -200,6 +201,45 @@ def test_a_job_that_is_run_again_tells_of_its_second_end_too(database: Database)
     finish(database, job)
 
     assert [json.loads(row["payload"])["status"] for row in messages(database, job_id)] == ["failed", "succeeded"]
+
+
+def test_an_end_is_told_once_however_often_the_job_ends_so(database: Database) -> None:
+    job_id = cancelled_while_queued(database)
+    for _ in range(5):
+        act(database, lambda connection: job_table.retry(connection, job_id, attempts_more=1))
+        act(database, lambda connection: job_table.cancel(connection, job_id))
+    act(database, lambda connection: job_table.retry(connection, job_id, attempts_more=1))
+    job = claim(database)
+    assert job is not None
+    finish(database, job)
+
+    assert [json.loads(row["payload"])["status"] for row in messages(database, job_id)] == ["cancelled", "succeeded"]
+
+
+def test_a_job_is_run_again_as_often_as_clients_may_and_no_more(database: Database) -> None:
+    job_id = cancelled_while_queued(database)
+
+    def again(most: int | None) -> None:
+        act(database, lambda connection: job_table.retry(connection, job_id, attempts_more=1, max_retries=most))
+        act(database, lambda connection: job_table.cancel(connection, job_id))
+
+    again(2)
+    again(2)
+    with pytest.raises(TooManyRetries):
+        again(2)
+    again(None)
+
+
+def test_messages_to_a_target_are_counted_by_the_hour_and_nothing_is_kept_of_hours_before(database: Database) -> None:
+    def count(target: str) -> int:
+        return act(database, lambda connection: count_message(connection, target))
+
+    assert [count("a@x.example"), count("a@x.example"), count("b@x.example")] == [1, 2, 1]
+    earlier = message_counts.update().values(hour=message_counts.c.hour - 1)
+    act(database, lambda connection: connection.execute(earlier))
+    assert count("a@x.example") == 1
+    with database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(message_counts)).scalar_one() == 1
 
 
 def test_a_job_without_subscribers_leaves_no_message(database: Database) -> None:

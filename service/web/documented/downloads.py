@@ -57,7 +57,16 @@ GET_RESULT: Words = {
     "summary": "The result, as stored or as gzip",
     "responses": _file(RESULTS)
     | NOT_MODIFIED
-    | problems(*_ERRORS, "too_many_queries", "not_ready", "no_result", "not_transcodable", "bad_option"),
+    | problems(
+        *_ERRORS,
+        "too_many_queries",
+        "too_many_conversions",
+        "address_share",
+        "not_ready",
+        "no_result",
+        "not_transcodable",
+        "bad_option",
+    ),
     "openapi_extra": {"parameters": [JOB_ID, _GZIP, *_ASKING]},
 }
 GET_ORIGINAL: Words = {
@@ -65,7 +74,9 @@ GET_ORIGINAL: Words = {
     "summary": "The bytes that came in, by Content-Encoding where the client can undo it",
     "responses": _file(BYTES)
     | NOT_MODIFIED
-    | problems(*_ERRORS, "too_many_queries", "original_damaged", "no_original"),
+    | problems(
+        *_ERRORS, "too_many_queries", "too_many_conversions", "address_share", "original_damaged", "no_original"
+    ),
     "openapi_extra": {
         "parameters": [
             JOB_ID,

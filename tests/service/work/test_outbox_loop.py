@@ -23,7 +23,7 @@ from tests.service.work.bench import until
 from tests.storage.conftest import database as database
 from tests.storage.conftest import database_path as database_path
 from tests.storage.conftest import migrated_file as migrated_file
-from tests.storage.job_builder import Row, act, now
+from tests.storage.job_builder import Row, act, everything, now
 from tests.storage.test_deliveries import deliveries, ended, second_end
 from tests.storage.test_outbox import HOOK, MAIL, messages
 
@@ -47,9 +47,11 @@ class Scripted:
 
 
 @contextmanager
-def draining(database: Database, messenger: Scripted | NotSetUp, *, senders: int = 4) -> Iterator[OutboxLoop]:
+def draining(
+    database: Database, messenger: Scripted | NotSetUp, *, senders: int = 4, max_per_target: int = 1000
+) -> Iterator[OutboxLoop]:
     kinds = dict.fromkeys(MessageKind, messenger)
-    loop = OutboxLoop(SENDER, database, kinds, poll_seconds=0.05, senders=senders)
+    loop = OutboxLoop(SENDER, database, kinds, poll_seconds=0.05, senders=senders, max_per_target=max_per_target)
     loop.start()
     try:
         yield loop
@@ -66,6 +68,21 @@ def make_due(database: Database) -> None:
     """Let the pauses be over."""
     past = now(database) - 1
     act(database, lambda connection: connection.execute(outbox_table.update().values(run_at=past)))
+
+
+def test_a_target_gets_no_more_in_an_hour_whatever_becomes_of_the_jobs(database: Database) -> None:
+    messenger = Scripted()
+    first = [ended(database, MAIL) for _ in range(3)]
+    with draining(database, messenger, max_per_target=3):
+        until(lambda: {status_of(database, job_id) for job_id in first} == {"sent"})
+        for job_id in first:
+            act(database, lambda connection, job_id=job_id: job_table.delete_job(connection, job_id))
+        last, other = ended(database, MAIL), ended(database, HOOK)
+        until(lambda: (status_of(database, last), status_of(database, other)) == ("failed", "sent"))
+
+    assert [message.target for message in messenger.sent] == [MAIL.target] * 3 + [HOOK.target]
+    [delivery] = [row for row in everything(database)["deliveries"] if row["outcome"] == "limited"]
+    assert delivery["detail"].startswith("Nothing was sent")
 
 
 def test_a_message_is_sent_once_with_the_row_of_the_end(database: Database) -> None:
