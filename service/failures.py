@@ -36,6 +36,8 @@ FAILURES: Mapping[str, FailureKind] = {
     "disk_full": FailureKind("There was no room left to store the result."),
     "out_of_memory": FailureKind("There was not enough memory to compress the file."),
     "storage_failed": FailureKind("The storage could not be read or written."),
+    "cpu_limit": FailureKind("Compressing this file took more processor time than one job may.", is_fatal=True),
+    "memory_limit": FailureKind("Compressing this file took more memory than one job may.", is_fatal=True),
     "internal_error": FailureKind("Something went wrong in the service."),
     # These two are written by ``storage.job_rescue``: the worker could not do it any more.
     "worker_lost": FailureKind("Working on this file ended the worker each time.", is_fatal=True),

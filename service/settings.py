@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     max_ttl_seconds: int = Field(30 * _DAY, ge=1, description="The longest `expires` a client may ask for.")
     grave_seconds: int = Field(30 * _DAY, ge=0, description="How long an expired job answers 410 before it is 404.")
     max_attempts: int = Field(3, ge=1, description="Tries at a job before it has failed for good.")
+    max_job_cpu_seconds: float = Field(
+        12 * 3600, ge=0, description="Processor time of one attempt, after which its job has failed; 0: any."
+    )
+    max_job_memory_bytes: int = Field(
+        0, ge=0, description="Memory of one attempt above that of an idle worker, likewise; 0: any."
+    )
     max_retries: int = Field(
         20, ge=0, description="How often clients may have one job run again; the admin always may."
     )

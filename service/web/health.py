@@ -136,6 +136,8 @@ async def limits(request: Request) -> dict[str, Any]:
         "max_retries": settings.max_retries,
         "max_messages_per_target_per_hour": settings.max_messages_per_target_per_hour,
         "max_conversions_per_address": settings.max_conversions_per_address,
+        "max_job_cpu_seconds": settings.max_job_cpu_seconds,
+        "max_job_memory_bytes": settings.max_job_memory_bytes,
         "max_notify_emails": 0 if missing_for_email(settings) else MAX_ADDRESSES,
         "max_callback_urls": 1 if settings.webhook_secrets.get_secret_value() else 0,
         "formats": list(FORMATS),

@@ -228,6 +228,8 @@ class LimitsDocument(Shape):
     max_retries: int
     max_messages_per_target_per_hour: int
     max_conversions_per_address: int
+    max_job_cpu_seconds: float
+    max_job_memory_bytes: int
     max_notify_emails: int
     max_callback_urls: int
     formats: list[str]

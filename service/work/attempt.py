@@ -41,6 +41,27 @@ class Released(AttemptStopped):
     """The worker is shutting down: the job goes back into the queue."""
 
 
+class OverLimit(AttemptStopped):
+    """It took more than one job may: it has failed for good, with this code of ``failures``."""
+
+    code = ""
+    told = ""
+
+
+class CpuSpent(OverLimit):
+    """Its processor time is spent."""
+
+    code = "cpu_limit"
+    told = "It was stopped when it had taken as much processor time as one job may."
+
+
+class MemorySpent(OverLimit):
+    """It took too much memory."""
+
+    code = "memory_limit"
+    told = "It was stopped when it had taken as much memory as one job may."
+
+
 class Attempt:
     """Progress and stop orders of one attempt at ``bytes_total`` bytes of sources.
 
@@ -50,6 +71,7 @@ class Attempt:
 
     def __init__(self, bytes_total: int, *, threads: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self.threads = threads
+        self.cpu_seconds = 0.0
         self.stirred = threading.Event()
         self._bytes_total = bytes_total
         self._clock = clock
@@ -108,7 +130,7 @@ class Attempt:
         """Go on, unless the attempt was stopped.
 
         Raises:
-            AttemptStopped: Cancelled, Fenced or Released, whichever came first.
+            AttemptStopped: Cancelled, Fenced, Released or OverLimit, whichever came first.
         """
         if self._stopped is not None:
             raise self._stopped

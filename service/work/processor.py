@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from service.failures import FAILURES, AttemptFailed, failure_of, trouble_of
-from service.work.attempt import Attempt, AttemptStopped, Cancelled, Fenced, Released
+from service.work.attempt import Attempt, AttemptStopped, Cancelled, Fenced, OverLimit, Released
 from service.work.database_retry import persist
 from service.work.pause import Pause
 from service.work.result_maker import Made, Tools, make_result
@@ -100,6 +100,8 @@ class Processor:
             self._discard([result_key(job.id, job.epoch)])
         except Released:
             self._leave(job, lambda connection: release(connection, job))
+        except OverLimit as reason:
+            self._fail(job, AttemptFailed(reason.code, reason.told))
         except Exception as error:
             # A pool that could start no thread may run it yet.
             attempt.stop(Fenced)

@@ -28,6 +28,8 @@ _SAME_NAMES = (
     "quarantine_seconds",
     "min_free_bytes",
     "audit_max_events",
+    "max_job_cpu_seconds",
+    "max_job_memory_bytes",
     "max_messages_per_target_per_hour",
     "max_worker_losses",
     "retry_pause_seconds",
@@ -70,6 +72,8 @@ class WorkSettings:
     log_level: str
     hang_seconds: float = 120
     audit_max_events: int = 500_000
+    max_job_cpu_seconds: float = 0
+    max_job_memory_bytes: int = 0
     max_messages_per_target_per_hour: int = 100
     quarantine_seconds: float = 24 * 3600
     min_free_bytes: int = 0

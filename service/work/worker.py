@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from service.failures import trouble_of
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
 from service.work.database_retry import TimeIsUp
+from service.work.job_limits import JobLimits
 from service.work.loop import Loop
 from service.work.pause import Pause
 from service.work.pulse import Doing
@@ -84,6 +85,9 @@ class Worker:
         self._pool = ThreadPoolExecutor(self._slots, thread_name_prefix="attempt")
         self._last_sign = 0.0
         self._renewed_at = 0.0
+        self._limits = JobLimits(
+            max_cpu_seconds=settings.max_job_cpu_seconds, max_memory_bytes=settings.max_job_memory_bytes
+        )
         self._claims = Loop("claiming", self._claim_and_start, pause_seconds=settings.poll_seconds)
         self._heart = Loop("the heartbeat", self._beat, pause_seconds=settings.heartbeat_seconds)
         self.loops: tuple[Loop, ...] = (self._claims, self._heart)
@@ -214,6 +218,7 @@ class Worker:
     def _beat(self) -> None:
         """Renew the leases of all running jobs; one that can be renewed no more in time is given back."""
         held = self.running()
+        self._limits.look([running.attempt for running in held])
         try:
             self._renew(held)
         except Exception:
