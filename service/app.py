@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from socket import gethostname
 
 from fastapi import FastAPI
 
 from service.web import audit, deliveries, documented, events, front, health, jobs, pages, problems, results, uploads
 from service.web.middleware import RequestScope
 from service.web.parts import Parts
+from service.web.sites import Sites
 
 BUSY = frozenset({"get_job", "post_upload"})
 """Routes that answer nearly all requests of a busy service."""
@@ -44,6 +46,8 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
     app.router.routes.extend(sorted(routes, key=lambda route: getattr(route, "name", "") not in BUSY))
     app.mount("/static", pages.Assets(directory=pages.STATIC), name="static")
     app.mount("/docs/assets", pages.Assets(directory=front.DOCS_FOLDER), name="docs-assets")
-    app.add_middleware(RequestScope, metrics=parts.metrics, public_url=parts.settings.public_url)
+    settings = parts.settings
+    sites = Sites(settings.public_url, settings.allowed_hosts, own_name=gethostname())
+    app.add_middleware(RequestScope, metrics=parts.metrics, sites=sites, path_prefix=settings.path_prefix())
     documented.complete(app)
     return app

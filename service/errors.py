@@ -64,6 +64,7 @@ TRANSFER_ENCODING = ErrorKind("transfer_encoding", 415, "This Content-Transfer-E
 MULTIPART_TYPE = ErrorKind("multipart_type", 415, "Of multipart types only a form by POST is taken apart")
 RANGE_NOT_SATISFIABLE = ErrorKind("range_not_satisfiable", 416, "The range lies outside the file")
 EXPECTATION_FAILED = ErrorKind("expectation_failed", 417, "The expectation cannot be met")
+UNKNOWN_HOST = ErrorKind("unknown_host", 421, "The service is not known by this name")
 BAD_OPTION = ErrorKind("bad_option", 422, "An option has a value it cannot have")
 UNKNOWN_OPTION = ErrorKind("unknown_option", 422, "There is no such option")
 OPTION_NOT_OFFERED = ErrorKind("option_not_offered", 422, "This server does not offer that option")

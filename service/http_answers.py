@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ServiceError
 from service.web.problems import LingeringResponse, problem
+from service.web.security_headers import completed
 
 LINGER_SECONDS = 1.0
 
@@ -45,6 +46,7 @@ def last_word(error: ServiceError) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         response = LingeringResponse(problem(Request(scope, receive), error), drain_seconds=LINGER_SECONDS)
+        response.raw_headers = completed(response.raw_headers, scope.get("scheme") == "https")
         await response(scope, receive, send)
 
     return answer

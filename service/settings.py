@@ -16,6 +16,7 @@ from pydantic import Field, PlainValidator, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
+from service.allowed_hosts import read_hosts
 from service.email_address import read_sender
 from service.target import read_networks
 from service.webhook_signature import read_secrets
@@ -67,6 +68,12 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLite URL; empty: vacpack.db in the data folder.")
     files_url: str = Field("", description="Folder of the stored files, as file:///…; empty: files in the data folder.")
     public_url: str = Field("", description="Address people use, if links are to be absolute, e.g. https://up.example.")
+    allowed_hosts: str = Field(
+        "",
+        description="Further names the service answers to, comma-separated: up.example, *.example for all below it, or"
+        " * for any. public_url's, localhost, this machine's own and literal addresses are known anyway. Any other gets"
+        " 421: a page of another site could have its own name lead here.",
+    )
 
     # Who may do what.
     admin_token: SecretStr = Field(
@@ -258,6 +265,12 @@ class Settings(BaseSettings):
         if (first := parts.path.strip("/").partition("/")[0]) in OWN_SEGMENTS:
             raise ValueError(f"its path cannot begin with /{first}, which is an address of the service itself")
         return url
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, names: str) -> str:
+        read_hosts(names)
+        return names
 
     @field_validator("smtp_user", "smtp_password")
     @classmethod

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from starlette.types import Scope
 
 from service.web.routing import ROUTED
-
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def settle(scope: Scope, prefix: str) -> Scope:
@@ -32,21 +30,3 @@ def _is_of_ours(path: str, method: str) -> bool:
     """Whether it is an address of ours whatever follows it, so that a last slash can mean nothing."""
     first = path[1:].partition("/")[0]
     return first in ROUTED or (path.rstrip("/") == "/uploads" and method != "PUT")
-
-
-def site_of(scheme: str, authority: str) -> str:
-    """Return host and port without the port that the scheme has anyway (RFC 6454, 4)."""
-    return authority.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))
-
-
-def is_same_site(origin: str, host: str, public_url: str) -> bool:
-    """Return whether the page of this ``Origin`` is ours: at the ``Host`` of the request, or where people know us.
-
-    A proxy that ends TLS leaves us HTTP, so that of schemes only the ports they stand for are compared.
-    """
-    try:
-        theirs, ours = urlsplit(origin), urlsplit(public_url)
-    except ValueError:
-        return False
-    site = site_of(theirs.scheme, theirs.netloc)
-    return bool(site) and site in (site_of(theirs.scheme, host), site_of(ours.scheme, ours.netloc))

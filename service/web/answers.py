@@ -12,8 +12,9 @@ from service.job_document import as_json, document, line, percent, retry_after_s
 from service.language import words
 from service.target import authority
 from service.web import phrases
-from service.web.keys import JOB_ID_HEADER, MANAGE_COOKIE, MANAGE_COOKIE_EXTRA_SECONDS, MANAGE_KEY_HEADER
+from service.web.keys import JOB_ID_HEADER, MANAGE_KEY_HEADER
 from service.web.language import language_of
+from service.web.manage_cookie import keep_key
 from service.web.negotiation import Kind, kind_of
 from service.web.pages import render
 from service.web.parts import Parts
@@ -69,27 +70,12 @@ def accepted(request: Request, parts: Parts, row: dict[str, Any], *, is_owner: b
             return Response(f"{base_url(request, parts)}/jobs/{job_id}\n", 202, headers, TEXT)
         case Kind.HTML:
             page = job_page(request, parts, row, status=202, headers=headers, may_manage=is_owner)
-            if manage_key is None:
-                return page
-            is_secure = base_url(request, parts).startswith("https:")
-            keep_manage_key(page, f"{parts.settings.path_prefix()}/jobs/{job_id}", row, manage_key, is_secure=is_secure)
+            if manage_key is not None:
+                ttl_seconds = row["ttl_milliseconds"] // 1000
+                keep_key(request, page, manage_key, ttl_seconds=ttl_seconds, public_url=parts.settings.public_url)
             return page
     receipt = document(row, parts.settings.public_url) | ({"manage_key": manage_key} if manage_key else {})
     return Response(as_json(receipt), 202, headers, JSON)
-
-
-def keep_manage_key(page: Response, path: str, row: dict[str, Any], manage_key: str, *, is_secure: bool) -> None:
-    """Let the browser that uploaded keep the key, for this job's page only: it stands in no link that is shared."""
-    page.set_cookie(
-        MANAGE_COOKIE,
-        manage_key,
-        # The files' time counts from the job's end, which may be days from now.
-        max_age=row["ttl_milliseconds"] // 1000 + MANAGE_COOKIE_EXTRA_SECONDS,
-        path=path,
-        httponly=True,
-        samesite="strict",
-        secure=is_secure,
-    )
 
 
 def shown(request: Request, parts: Parts, snapshot: Snapshot, *, status: int = 200) -> Response:

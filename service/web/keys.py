@@ -12,12 +12,11 @@ from hashlib import blake2b
 from starlette.requests import Request
 
 from service.commands import is_key
-from service.errors import ADMIN_ONLY, KEY_NEEDED, ServiceError
+from service.errors import ADMIN_ONLY, CROSS_SITE, KEY_NEEDED, ServiceError
+from service.web.manage_cookie import kept_keys
+from service.web.sites import tells_its_site
 from storage.file_store import base32
 
-MANAGE_COOKIE = "vacpack_manage"
-"""Set by the page that answers a form, for its job's paths only; SameSite=Strict, so no other site can use it."""
-MANAGE_COOKIE_EXTRA_SECONDS = 7 * 24 * 3600
 MANAGE_KEY_HEADER = "Vacpack-Manage-Key"
 JOB_ID_HEADER = "Vacpack-Job-Id"
 """Of every 202 to an upload, whatever its form; no other answer has them."""
@@ -38,8 +37,8 @@ class Keys:
         return base32(digest)
 
     def is_admin(self, request: Request) -> bool:
-        """Return whether the request brings the admin token."""
-        given = _given(request)
+        """Return whether the request brings the admin token, where no log, history or other page finds it."""
+        given = _bearer(request)
         return given is not None and hmac.compare_digest(given.encode(), self._admin_token.encode())
 
     def check_admin(self, request: Request) -> None:
@@ -50,18 +49,29 @@ class Keys:
 
     def may_manage(self, request: Request, manage_key_digest: str) -> bool:
         """Return whether the request may change the job whose key has this digest."""
-        given = _given(request)
-        return given is not None and (is_key(given, manage_key_digest) or self.is_admin(request))
+        bearer = _bearer(request)
+        if bearer is not None:
+            return is_key(bearer, manage_key_digest) or self.is_admin(request)
+        named = request.query_params.get("key")
+        given = (named,) if named else kept_keys(request)
+        return any(is_key(key, manage_key_digest) for key in given)
 
     def check_manage(self, request: Request, manage_key_digest: str) -> None:
-        """Raise key_needed unless the request may change the job whose key has this digest."""
+        """Raise unless the request may change the job whose key has this digest.
+
+        Raises:
+            ServiceError: key_needed; cross_site where only a cookie allows a change and nothing says which page asked.
+        """
         if not self.may_manage(request, manage_key_digest):
             detail = "Send the manage_key from the upload's answer, as Authorization: Bearer or ?key=."
             raise ServiceError(KEY_NEEDED, detail)
+        brings_key = _bearer(request) is not None or request.query_params.get("key")
+        if brings_key or request.method in ("GET", "HEAD"):
+            return
+        if not tells_its_site(dict(request.scope["headers"])):
+            raise ServiceError(CROSS_SITE, "A cookie counts only where the browser says which page sent the request.")
 
 
-def _given(request: Request) -> str | None:
+def _bearer(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
-    return request.query_params.get("key") or request.cookies.get(MANAGE_COOKIE)
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None

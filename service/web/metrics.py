@@ -32,6 +32,9 @@ class HttpMetrics:
     def __init__(self, database: Database, store: FileStore) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter("vacpack_requests", "Requests answered.", ("method", "status"), registry=self.registry)
+        self.refused = Counter(
+            "vacpack_refused", "Requests refused for who sent them, by code.", ("code",), registry=self.registry
+        )
         self.uploads = Counter("vacpack_uploads", "Uploads by outcome.", ("outcome",), registry=self.registry)
         self.received_bytes = Counter("vacpack_received_bytes", "Bytes of accepted uploads.", registry=self.registry)
         self.receiving = Gauge("vacpack_uploads_in_progress", "Uploads arriving now.", registry=self.registry)

@@ -11,15 +11,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, ErrorKind, ServiceError
-from service.web.addresses import is_same_site, settle
+from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, UNKNOWN_HOST, ErrorKind, ServiceError
+from service.web.addresses import settle
 from service.web.metrics import HttpMetrics
 from service.web.problems import LingeringResponse, problem
+from service.web.security_headers import completed
+from service.web.sites import Headers, Sites
 from service.web.streams import DamagedWhile
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -52,12 +53,12 @@ _log = logging.getLogger("vacpack.http")
 class RequestScope:
     """The outermost layer of the application. Pure ASGI: polling is the hot path."""
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics, public_url: str = "") -> None:
-        """``public_url`` is the address people know, where a proxy may give requests another ``Host``."""
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, sites: Sites, path_prefix: str = "") -> None:
+        """``path_prefix`` is the path under which people know the service, as it stands in a URL."""
         self._app = app
         self._metrics = metrics
-        self._public_url = public_url
-        self._path_prefix = urlsplit(public_url).path.rstrip("/")
+        self._sites = sites
+        self._path_prefix = path_prefix
         self._prefix = token_hex(4).encode()
         self._numbers = count(1)
 
@@ -77,22 +78,35 @@ class RequestScope:
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", identifier)]
+                message["headers"] = completed(message.get("headers", ()), self._sites.is_secure(scope))
+                message["headers"].append((b"x-request-id", identifier))
             await send(message)
             if message["type"] == "http.response.body":
                 answer.is_whole = not message.get("more_body", False)
 
         try:
-            if scope["method"] in _CHANGING and is_cross_site(headers, self._public_url):
-                await _refuse(scope, receive, send_on)
-            else:
-                await self._app(scope, receive, send_on)
+            await self._answerer(scope, headers)(scope, receive, send_on)
         except (Exception, asyncio.CancelledError) as error:
             kind, detail = _broken_off(scope, error)
             if not answer.status:
                 await _answer(send_on, kind, detail)
         finally:
             self._tell(scope, answer.status, time.monotonic() - began)
+
+    def _answerer(self, scope: Scope, headers: Headers) -> ASGIApp:
+        error = self._refusal_of(scope, headers)
+        if error is None:
+            return self._app
+        self._metrics.refused.labels(error.kind.code).inc()
+        return LingeringResponse(problem(Request(scope), error))
+
+    def _refusal_of(self, scope: Scope, headers: Headers) -> ServiceError | None:
+        host = headers.get(b"host")
+        if host is not None and not self._sites.is_known(host):
+            return ServiceError(UNKNOWN_HOST, _UNKNOWN)
+        if scope["method"] in _CHANGING and self._sites.is_foreign(scope, headers):
+            return ServiceError(CROSS_SITE, "Open the service's own page and send it from there.")
+        return None
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"]
@@ -103,22 +117,8 @@ class RequestScope:
             _log.log(level, "request", extra={**facts, "milliseconds": round(1000 * seconds, 1)})
 
 
+_UNKNOWN = "Use an address it is known by; its operator can name more in VACPACK_PUBLIC_URL or VACPACK_ALLOWED_HOSTS."
 _METHODS = _CHANGING | {"GET", "HEAD", "OPTIONS"}
-
-
-def is_cross_site(headers: dict[bytes, bytes], public_url: str = "") -> bool:
-    """Return whether a page of another site sent this, as far as its browser tells.
-
-    Browsers send Sec-Fetch-Site on HTTPS and loopback; on a plain-HTTP network only Origin. curl sends neither.
-    """
-    site = headers.get(b"sec-fetch-site")
-    if site is not None:
-        return site not in (b"same-origin", b"none")
-    origin = headers.get(b"origin")
-    if origin is None:
-        return False
-    host = headers.get(b"host", b"")
-    return not is_same_site(origin.decode("latin-1"), host.decode("latin-1"), public_url)
 
 
 def _broken_off(scope: Scope, error: BaseException) -> tuple[ErrorKind, str]:
@@ -132,11 +132,6 @@ def _broken_off(scope: Scope, error: BaseException) -> tuple[ErrorKind, str]:
     trace = None if isinstance(error, DamagedWhile) else error
     _log.error("request failed", extra=facts, exc_info=trace)
     return INTERNAL_ERROR, "It has been logged under the request's id."
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    error = ServiceError(CROSS_SITE, "Open the service's own page and send it from there.")
-    await LingeringResponse(problem(Request(scope, receive), error))(scope, receive, send)
 
 
 async def _answer(send: Send, kind: ErrorKind, detail: str) -> None:

@@ -26,7 +26,6 @@ PAGE_HEADERS = {
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
     ),
-    "X-Content-Type-Options": "nosniff",
     # Not no-referrer: that makes a page's own form send "Origin: null".
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -58,7 +57,7 @@ class Assets(StaticFiles):
         self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
         """Return the file, a part of it, or 304, as all our answers tell them apart."""
-        request, headers = Request(scope), {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        request, headers = Request(scope), {"Cache-Control": "no-cache"}
         response = FileResponse(full_path, status_code, headers, stat_result=stat_result)
         etag = response.headers["ETag"]
         if is_not_modified(request, etag, modified_at=int(stat_result.st_mtime)):

@@ -38,10 +38,8 @@ router = APIRouter(tags=["downloads"])
 OPAQUE = "application/octet-stream"
 """What a client's own bytes are sent as, whatever it called them: a browser runs none of them."""
 SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-cache, no-transform",
 }
 

@@ -175,13 +175,14 @@ def test_curl_is_no_other_site(service: ServiceProcess, tmp_path: Path) -> None:
 
 
 def test_a_page_cannot_be_framed(victim: Page, states: EveryState, bait_port: int) -> None:
-    def framed(path: str) -> str:
-        victim.goto(f"http://127.0.0.1:{bait_port}/frame?{states.service.url}{path}")
+    def framed(url: str) -> str:
+        victim.goto(f"http://127.0.0.1:{bait_port}/frame?{url}")
         return victim.frames[1].url
 
-    assert framed("/static/icon.svg") == f"{states.service.url}/static/icon.svg", "what could be framed"
-    for path in ("/", states.page_of("queued"), NOWHERE, "/docs"):
-        assert framed(path) == "chrome-error://chromewebdata/", path
+    other = f"http://localhost:{bait_port}/frame"
+    assert framed(other) == other, "what can be framed"
+    for path in ("/", states.page_of("queued"), NOWHERE, "/docs", "/static/icon.svg"):
+        assert framed(f"{states.service.url}{path}") == "chrome-error://chromewebdata/", path
 
 
 def test_pages_and_assets_carry_the_headers_of_caution(states: EveryState) -> None:

@@ -26,6 +26,7 @@ def settings(tmp_path: Path, database_path: Path) -> Settings:
         data_dir=tmp_path,
         database_url=f"sqlite:///{database_path}",
         admin_token=ADMIN_TOKEN,
+        allowed_hosts="testserver, box.lan, up.example",
         embedded_worker=False,
         min_free_bytes=0,
         early_refusal_drain_seconds=0.2,

@@ -24,6 +24,8 @@ from tests.storage.job_builder import Row
 
 TEXT = {"Accept": "text/plain"}
 PAGE = {"Accept": "text/html"}
+FROM_PAGE = PAGE | {"Origin": "http://testserver"}
+"""What a browser sends from the service's own page, to change something."""
 PRINTABLE = "".join(map(chr, range(32, 127)))
 ADMIN = {"Authorization": "Bearer the-admin-token"}
 

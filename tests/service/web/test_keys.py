@@ -6,14 +6,15 @@ import pytest
 from starlette.requests import Request
 
 from service.commands import digest_of
-from service.errors import ADMIN_ONLY, KEY_NEEDED, ServiceError
-from service.web.keys import MANAGE_COOKIE, Keys
+from service.errors import ADMIN_ONLY, CROSS_SITE, KEY_NEEDED, ServiceError
+from service.web.keys import Keys
 from tests.service.web.asking import request_with
 
 KEYS = Keys(admin_token="the-admin-token", secret=b"s" * 24)
 JOB, OTHER = "a" * 26, "b" * 26
 MANAGE_KEY = KEYS.manage_key(JOB)
 DIGEST = digest_of(MANAGE_KEY)
+OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
 
 
 def bringing(key: str) -> list[Request]:
@@ -22,7 +23,7 @@ def bringing(key: str) -> list[Request]:
         request_with({"Authorization": f"Bearer {key}"}),
         request_with({"Authorization": f"bearer  {key} "}),
         request_with(query=f"key={key}"),
-        request_with({"Cookie": f"other=1; {MANAGE_COOKIE}={key}"}),
+        request_with({"Cookie": f"other=1; vacpack_manage={key}", **OWN_PAGE}),
     ]
 
 
@@ -49,10 +50,29 @@ def test_a_manage_key_opens_no_other_job_and_no_list(request_: Request) -> None:
     assert not KEYS.is_admin(request_)
 
 
-@pytest.mark.parametrize("request_", bringing("the-admin-token"))
+@pytest.mark.parametrize("request_", bringing("the-admin-token")[:2])
 def test_the_admin_token_opens_everything(request_: Request) -> None:
     KEYS.check_admin(request_)
     KEYS.check_manage(request_, DIGEST)
+
+
+@pytest.mark.parametrize("request_", bringing("the-admin-token")[2:])
+def test_an_admin_token_in_an_address_or_a_cookie_opens_nothing(request_: Request) -> None:
+    """Addresses stand in logs and histories, and cookies go along with what other pages ask for."""
+    assert not KEYS.is_admin(request_)
+    assert not KEYS.may_manage(request_, DIGEST)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_a_cookie_changes_something_only_where_the_browser_says_which_page_asked(method: str) -> None:
+    cookie = {"Cookie": f"vacpack_manage={MANAGE_KEY}"}
+
+    KEYS.check_manage(request_with(cookie | {"Origin": "http://testserver"}, method=method), DIGEST)
+    KEYS.check_manage(request_with(cookie, method="GET"), DIGEST)
+    KEYS.check_manage(request_with(cookie, method=method, query=f"key={MANAGE_KEY}"), DIGEST)
+    with pytest.raises(ServiceError) as refused:
+        KEYS.check_manage(request_with(cookie, method=method), DIGEST)
+    assert refused.value.kind is CROSS_SITE
 
 
 @pytest.mark.parametrize(

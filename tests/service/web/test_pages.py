@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from service.language import Words, words
 from service.web import answers, front, pages
 from service.web.options import FORMATS
-from tests.service.web.in_process import PAGE, InProcess
+from tests.service.web.in_process import FROM_PAGE, PAGE, InProcess
 from tests.storage.job_builder import change_row
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}.html"
@@ -158,7 +158,7 @@ def send_form(app: InProcess, key: str = "form-key-1", content: bytes = b"text "
         "/uploads",
         data={"idempotency_key": key, "format": "auto", "level": "balanced", "expires": ""},
         files={"file": ("a.txt", content, "text/plain")},
-        headers=PAGE | {"Origin": "http://testserver"},
+        headers=FROM_PAGE,
     )
     assert answer.status_code == 202, answer.text
     return answer.headers["location"].rpartition("/")[2], Tags(answer.text), answer.headers["set-cookie"]
@@ -177,11 +177,11 @@ def test_a_form_sent_twice_makes_one_job(app: InProcess) -> None:
     assert send_form(app, key="form-key-2")[0] != send_form(app)[0]
 
 
-def test_the_uploader_s_browser_keeps_the_manage_key_for_this_job_only(app: InProcess) -> None:
+def test_the_uploader_s_browser_keeps_the_manage_key(app: InProcess) -> None:
     job_id, _, cookie = send_form(app)
 
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
-    assert {f"path=/jobs/{job_id}", "httponly", "samesite=strict"} <= attributes
+    assert {"path=/", "httponly", "samesite=strict"} <= attributes
     # The test's client has kept it, as a browser does.
     assert buttons_of(page_of(app.client, f"/jobs/{job_id}")) == [f"/jobs/{job_id}/cancel"]
     app.client.cookies.clear()
@@ -201,7 +201,7 @@ def test_a_key_in_the_address_of_a_page_goes_on_with_its_buttons(app: InProcess)
 def test_a_changed_job_is_shown_by_a_page_that_moves_on_to_the_job_s_own_address(app: InProcess) -> None:
     job_id, *_ = send_form(app)
 
-    answer = app.client.post(f"/jobs/{job_id}/cancel", headers=PAGE)
+    answer = app.client.post(f"/jobs/{job_id}/cancel", headers=FROM_PAGE)
 
     # Reloaded as it is, it would be asked for by GET.
     assert f'content="0;url=/jobs/{job_id}"' in answer.text
@@ -210,7 +210,7 @@ def test_a_changed_job_is_shown_by_a_page_that_moves_on_to_the_job_s_own_address
 def test_a_form_deletes_a_job_and_says_so(app: InProcess) -> None:
     job_id, *_ = send_form(app)
 
-    answer = app.client.post(f"/jobs/{job_id}/delete", headers=PAGE)
+    answer = app.client.post(f"/jobs/{job_id}/delete", headers=FROM_PAGE)
 
     assert answer.status_code == 200
     assert "The job and its files are gone." in answer.text
@@ -251,7 +251,7 @@ def test_the_page_of_a_succeeded_job_offers_its_downloads(app: InProcess) -> Non
 
 def test_the_page_of_a_cancelled_job_lets_its_owner_run_it_again(app: InProcess) -> None:
     job_id, *_ = send_form(app)
-    app.client.post(f"/jobs/{job_id}/cancel", headers=PAGE)
+    app.client.post(f"/jobs/{job_id}/cancel", headers=FROM_PAGE)
 
     assert buttons_of(page_of(app.client, f"/jobs/{job_id}")) == [f"/jobs/{job_id}/retry", f"/jobs/{job_id}/delete"]
 
