@@ -11,6 +11,10 @@ from structlog.typing import EventDict, Processor
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 """What could steer a terminal, made visible. Line ends are escaped by both renderers."""
+LONGEST_VALUE = 300
+"""Letters of one value: what clients send stands in it, and would fill the disk that the log lies on."""
+_WHOLE = frozenset({"event", "exception"})
+"""Our own words, and traces."""
 
 
 def configure(*, log_format: str, level: str, context: Callable[[], dict[str, str]]) -> None:
@@ -47,6 +51,7 @@ def configure(*, log_format: str, level: str, context: Callable[[], dict[str, st
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         # Not ``dict_tracebacks``: it tells the variables of every frame, keys and file bytes among them.
         structlog.processors.format_exc_info,
+        _bounded,
         _with_visible_controls,
         renderer,
     ]
@@ -69,3 +74,14 @@ def configure(*, log_format: str, level: str, context: Callable[[], dict[str, st
 
 def _with_visible_controls(_logger: object, _method: str, event: EventDict) -> EventDict:
     return {name: value.translate(_CONTROLS) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _bounded(_logger: object, _method: str, event: EventDict) -> EventDict:
+    return {name: value if name in _WHOLE else _cut(value) for name, value in event.items()}
+
+
+def _cut(value: object) -> object:
+    if isinstance(value, (int, float)) or value is None:
+        return value
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"

@@ -31,6 +31,8 @@ class _Place:
     what: str
     is_folder: bool = False
     is_written: bool = True
+    is_own: bool = False
+    """Whether it must belong to whoever runs this."""
 
 
 def files_folder(settings: Settings) -> Path:
@@ -66,7 +68,7 @@ def check_places(settings: Settings) -> None:
         CannotStart: something is of the wrong kind, or may not be read or written.
     """
     folder, database = settings.data_dir, database_file(settings)
-    _check(_Place(folder, "the data folder", is_folder=True))
+    _check(_Place(folder, "the data folder", is_folder=True, is_own=True))
     for name in ("locks", "service.lock", "admin-token", "manage-secret"):
         is_secret = name in ("admin-token", "manage-secret")
         _check(_Place(folder / name, f"{name} in the data folder,", name == "locks", is_written=not is_secret))
@@ -110,6 +112,20 @@ def _check(place: _Place) -> None:
     wanted = os.R_OK | (os.W_OK if place.is_written else 0) | (os.X_OK if place.is_folder else 0)
     if not os.access(place.path, wanted):
         raise CannotStart(_not_allowed(place))
+    if place.is_folder:
+        _check_is_private(place)
+
+
+def _check_is_private(place: _Place) -> None:
+    """Whoever may change the names in a folder of ours decides what is read and written there."""
+    status = place.path.stat()
+    if status.st_mode & stat.S_IWOTH:
+        raise CannotStart(f"{place.what} {place.path} can be written by every user of this machine: chmod o-w")
+    if place.is_own and status.st_uid != os.geteuid():
+        raise CannotStart(
+            f"{place.what} {place.path} belongs to user {status.st_uid}, and this is user {os.geteuid()}: run as its"
+            " owner, or give it to this user"
+        )
 
 
 def _exists(place: _Place) -> bool:

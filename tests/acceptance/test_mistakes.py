@@ -238,26 +238,33 @@ def reachable() -> Iterator[Path]:
         yield Path(folder)
 
 
+# Mode of the data folder and its owner; what in it, and its mode: it is root's.
 OTHERS = [
-    (0o700, "", 0, "migrate", "the data folder {data} cannot be read: Permission denied; it belongs to user 0"),
-    (0o755, "", 0, "serve", "the data folder {data} cannot be written: Permission denied; it belongs to user 0"),
-    (0o777, "admin-token", 0o600, "serve", "{data}/admin-token cannot be read: Permission denied; it belongs"),
-    (0o777, "manage-secret", 0o600, "sweep", "{data}/manage-secret cannot be read: Permission denied"),
-    (0o777, "vacpack.db", 0o600, "audit", "the database {data}/vacpack.db cannot be read: Permission denied"),
-    (0o777, "vacpack.db", 0o644, "work", "the database {data}/vacpack.db cannot be written: Permission denied"),
-    (0o777, "service.lock", 0o600, "serve", "{data}/service.lock cannot be read: Permission denied"),
-    (0o777, "files/", 0o700, "sweep", "{data}/files cannot be read: Permission denied"),
-    (0o777, "locks/", 0o755, "work", "{data}/locks cannot be written: Permission denied"),
+    (0o700, 0, "", 0, "migrate", "the data folder {data} cannot be read: Permission denied; it belongs to user 0"),
+    (0o755, 0, "", 0, "serve", "the data folder {data} cannot be written: Permission denied; it belongs to user 0"),
+    (0o775, 0, "", 0, "serve", "the data folder {data} belongs to user 0, and this is user {nobody}"),
+    (0o777, NOBODY, "", 0, "serve", "the data folder {data} can be written by every user of this machine"),
+    (0o1777, NOBODY, "", 0, "work", "the data folder {data} can be written by every user of this machine"),
+    (0o700, NOBODY, "admin-token", 0o600, "serve", "{data}/admin-token cannot be read: Permission denied; it belongs"),
+    (0o700, NOBODY, "manage-secret", 0o600, "sweep", "{data}/manage-secret cannot be read: Permission denied"),
+    (0o700, NOBODY, "vacpack.db", 0o600, "audit", "the database {data}/vacpack.db cannot be read: Permission denied"),
+    (0o700, NOBODY, "vacpack.db", 0o644, "work", "the database {data}/vacpack.db cannot be written: Permission denied"),
+    (0o700, NOBODY, "service.lock", 0o600, "serve", "{data}/service.lock cannot be read: Permission denied"),
+    (0o700, NOBODY, "files/", 0o700, "sweep", "{data}/files cannot be read: Permission denied"),
+    (0o700, NOBODY, "files/", 0o777, "serve", "{data}/files can be written by every user of this machine"),
+    (0o700, NOBODY, "locks/", 0o755, "work", "{data}/locks cannot be written: Permission denied"),
 ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_what_belongs_to_another_user_is_one_line(reachable: Path) -> None:
+def test_what_belongs_to_another_user_or_to_all_is_one_line(reachable: Path) -> None:
     runs, fragments = [], []
-    for number, (mode, name, name_mode, command, fragment) in enumerate(OTHERS):
+    for number, (mode, owner, name, name_mode, command, fragment) in enumerate(OTHERS):
         folder = reachable / str(number)
         (folder / "data").mkdir(parents=True)
         (folder / "data").chmod(mode)
+        # With the group of who runs it, a mode may let it write there all the same.
+        os.chown(folder / "data", owner, NOBODY)
         thing = folder / "data" / name
         if name.endswith("/"):
             thing.mkdir()
@@ -266,7 +273,7 @@ def test_what_belongs_to_another_user_is_one_line(reachable: Path) -> None:
         if name:
             thing.chmod(name_mode)
         runs.append(Run(arguments(command), str(folder), user=NOBODY))
-        fragments.append(fragment.format(data=folder / "data"))
+        fragments.append(fragment.format(data=folder / "data", nobody=NOBODY))
 
     for outcome, fragment in zip(run_all(runs), fragments, strict=True):
         assert_one_line(outcome, fragment)
@@ -283,7 +290,7 @@ mounting = pytest.mark.skipif(not can_mount(), reason="mounting needs root")
 
 def mounted(data: Path, options: str) -> tuple[str, ...]:
     """Return a command that runs another where ``data`` is a small disk of its own."""
-    script = f'mount -t tmpfs -o {options} tmpfs "$0" && exec "$@"'
+    script = f'mount -t tmpfs -o mode=700,{options} tmpfs "$0" && exec "$@"'
     return ("unshare", "-m", "sh", "-c", script, str(data))
 
 

@@ -96,6 +96,20 @@ def test_what_a_client_sent_cannot_steer_a_terminal_nor_forge_a_line(lines: Line
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_value_is_cut_where_it_could_fill_the_disk(lines: Lines, log_format: str) -> None:
+    configure(log_format)
+    facts = {"path": "/" + "a" * 60_000, "names": ["b" * 60_000], "code": 300 * "c", "size_bytes": 10**30}
+
+    logging.getLogger("vacpack.test").info("request", extra=facts)
+
+    [line] = lines()
+    told = dict(facts_of(line))
+    assert len(line) < 1500
+    assert told["path"] == "/" + "a" * 298 + "…"
+    assert (told["code"], told["size_bytes"]) == (300 * "c", str(10**30))
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
 def test_an_error_with_its_trace_is_one_line(lines: Lines, log_format: str) -> None:
     configure(log_format)
 
