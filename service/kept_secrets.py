@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from service.cannot_start import CannotStart
-from service.settings import Settings
+from service.settings import MIN_TOKEN_LETTERS, Settings
 
 MAX_SECRET_BYTES = 64
 """BLAKE2b takes no longer key."""
@@ -17,15 +17,16 @@ def admin_token(settings: Settings) -> str:
     """Return the admin token: as set, or made once and kept.
 
     Raises:
-        CannotStart: what is kept is nothing that a request could bring.
+        CannotStart: what is kept is nothing that a request could bring, or could be guessed.
     """
     if given := settings.admin_token.get_secret_value():
         return given
     path = settings.data_dir / "admin-token"
     token = _kept(path)
-    if any(not "!" <= letter <= "~" for letter in token):
+    if len(token) < MIN_TOKEN_LETTERS or any(not "!" <= letter <= "~" for letter in token):
         raise CannotStart(
-            f"{path} holds no token: one word of printable ASCII is wanted. Remove it, and a new one is made"
+            f"{path} holds no token: one word of {MIN_TOKEN_LETTERS} printable letters or more, in ASCII, is wanted."
+            " Remove it, and a new one is made"
         )
     return token
 

@@ -40,6 +40,8 @@ OWN_SEGMENTS = frozenset(
 )
 """First segments of the service's own addresses."""
 
+MIN_TOKEN_LETTERS = 16
+"""Of an admin token: what is shorter can be guessed by who may ask often."""
 _GIB = 1024**3
 _DAY = 24 * 3600
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
@@ -78,7 +80,8 @@ class Settings(BaseSettings):
     # Who may do what.
     admin_token: SecretStr = Field(
         SecretStr(""),
-        description="Token for lists, metrics and everything else; empty: made once, in the data folder.",
+        description="Token for lists, metrics and everything else, at least 16 letters; empty: made once, in the data"
+        " folder.",
     )
 
     # Uploads.
@@ -265,6 +268,13 @@ class Settings(BaseSettings):
         if (first := parts.path.strip("/").partition("/")[0]) in OWN_SEGMENTS:
             raise ValueError(f"its path cannot begin with /{first}, which is an address of the service itself")
         return url
+
+    @field_validator("admin_token")
+    @classmethod
+    def _is_long(cls, token: SecretStr) -> SecretStr:
+        if 0 < len(token.get_secret_value()) < MIN_TOKEN_LETTERS:
+            raise ValueError(f"at least {MIN_TOKEN_LETTERS} letters")
+        return token
 
     @field_validator("allowed_hosts")
     @classmethod

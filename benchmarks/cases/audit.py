@@ -10,7 +10,7 @@ from benchmarks.report import Row, Table
 from benchmarks.rounds import Results, Sample, interleave, measured
 from benchmarks.server import Server, running
 
-TOKEN = "benchmark"
+TOKEN = "benchmark-benchmark"
 SETTINGS = {"VACPACK_ADMIN_TOKEN": TOKEN}
 JOBS = 100
 PACE_SECONDS = 0.01

@@ -121,7 +121,7 @@ def test_settings_as_json_are_every_setting(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_secrets_are_hidden(tmp_path: Path, form: tuple[str, ...]) -> None:
-    done = vacpack(tmp_path, "settings", *form, ADMIN_TOKEN="correct horse")
+    done = vacpack(tmp_path, "settings", *form, ADMIN_TOKEN="correct horse battery")
 
     assert "correct horse" not in done.stdout + done.stderr
     assert "********" in done.stdout

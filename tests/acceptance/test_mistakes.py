@@ -81,6 +81,10 @@ def token_of_several_words(data: Path) -> None:
     (data / "admin-token").write_bytes(b"correct horse \xe9\n")
 
 
+def token_that_is_short(data: Path) -> None:
+    (data / "admin-token").write_text("fifteen-letters")
+
+
 def secret_that_is_a_folder(data: Path) -> None:
     (data / "manage-secret").mkdir()
 
@@ -113,6 +117,7 @@ MISTAKES: dict[Callable[[Path], None], tuple[tuple[str, ...], str]] = {
     token_that_is_a_pipe: (WRITERS, "admin-token in the data folder, {data}/admin-token is a device, a pipe"),
     token_that_leads_nowhere: (WRITERS, "{data}/admin-token is a link that leads nowhere"),
     token_of_several_words: (("serve",), "{data}/admin-token holds no token"),
+    token_that_is_short: (("serve",), "{data}/admin-token holds no token: one word of 16 printable letters or more"),
     secret_that_is_a_folder: (WRITERS, "manage-secret in the data folder, {data}/manage-secret is a folder, not a"),
     secret_that_is_garbage: (("serve",), "{data}/manage-secret is not what was made here"),
     secret_that_is_too_long: (("serve",), "{data}/manage-secret is not what was made here"),
@@ -152,6 +157,7 @@ SETTINGS = {
     "DATABASE_URL": ("postgresql://localhost/x", "VACPACK_DATABASE_URL: Value error, only sqlite:///"),
     "FILES_URL": ("s3://bucket", "VACPACK_FILES_URL: Value error, only file:///"),
     "PUBLIC_URL": ("up.example", "VACPACK_PUBLIC_URL: "),
+    "ADMIN_TOKEN": ("fifteen-letters", "VACPACK_ADMIN_TOKEN: Value error, at least 16 letters"),
     "AUDIT_RETENTION_SECONDS": ("a year", "VACPACK_AUDIT_RETENTION_SECONDS: "),
 }
 
@@ -222,12 +228,12 @@ def test_secrets_that_are_empty_are_made(tmp_path: Path) -> None:
 
 def test_a_token_of_one_s_own_needs_no_line_end(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
-    (tmp_path / "data" / "admin-token").write_text("my-own-token")
+    (tmp_path / "data" / "admin-token").write_text("my-own-token-of-32")
 
     [outcome] = run_all([Run(["serve", "--port", "0"], str(tmp_path))])
 
     assert "it went on to serve" in outcome.err
-    assert (tmp_path / "data" / "admin-token").read_text() == "my-own-token"
+    assert (tmp_path / "data" / "admin-token").read_text() == "my-own-token-of-32"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.conftest import StartService
 
 CONFIGURATION = Path(__file__).parents[1] / "schemathesis.toml"
-ADMIN_TOKEN = "the-admin-token"
+ADMIN_TOKEN = "the-admin-token-of-tests"
 
 
 @pytest.mark.timeout(300)

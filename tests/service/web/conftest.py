@@ -15,7 +15,7 @@ from tests.storage.conftest import database as database
 from tests.storage.conftest import database_path as database_path
 from tests.storage.conftest import migrated_file as migrated_file
 
-ADMIN_TOKEN = "the-admin-token"
+ADMIN_TOKEN = "the-admin-token-of-tests"
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ PAGE = {"Accept": "text/html"}
 FROM_PAGE = PAGE | {"Origin": "http://testserver"}
 """What a browser sends from the service's own page, to change something."""
 PRINTABLE = "".join(map(chr, range(32, 127)))
-ADMIN = {"Authorization": "Bearer the-admin-token"}
+ADMIN = {"Authorization": "Bearer the-admin-token-of-tests"}
 
 
 @dataclass(frozen=True)

@@ -215,13 +215,13 @@ def test_a_store_that_fails_is_audited(app: InProcess, monkeypatch: pytest.Monke
 
 def test_no_secret_is_kept(app: InProcess) -> None:
     job = app.put(b"what the file holds", name="the-file-name.txt")
-    app.client.get("/jobs", params={"q": "x", "key": "the-admin-token"})
-    app.client.get("/audit", params={"key": "the-admin-token"})
+    app.client.get("/jobs", params={"q": "x", "key": "the-admin-token-of-tests"})
+    app.client.get("/audit", params={"key": "the-admin-token-of-tests"})
     app.client.post(f"/jobs/{job['id']}/cancel", params={"key": job["manage_key"]})
 
     kept = str(events(app))
     assert len(events(app)) == 4
-    for secret in ("the-admin-token", job["manage_key"], "what the file holds", "the-file-name"):
+    for secret in ("the-admin-token-of-tests", job["manage_key"], "what the file holds", "the-file-name"):
         assert secret not in kept
 
 

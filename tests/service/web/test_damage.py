@@ -324,6 +324,6 @@ def test_metrics_count_what_is_damaged_now(app: InProcess) -> None:
         mark(app, receipt)
     unmark(app, receipts[0])
 
-    metrics = app.client.get("/metrics", headers={"Authorization": "Bearer the-admin-token"}).text
+    metrics = app.client.get("/metrics", headers={"Authorization": "Bearer the-admin-token-of-tests"}).text
 
     assert "vacpack_results_damaged 1.0" in metrics

@@ -10,7 +10,7 @@ from service.errors import ADMIN_ONLY, CROSS_SITE, KEY_NEEDED, ServiceError
 from service.web.keys import Keys
 from tests.service.web.asking import request_with
 
-KEYS = Keys(admin_token="the-admin-token", secret=b"s" * 24)
+KEYS = Keys(admin_token="the-admin-token-of-tests", secret=b"s" * 24)
 JOB, OTHER = "a" * 26, "b" * 26
 MANAGE_KEY = KEYS.manage_key(JOB)
 DIGEST = digest_of(MANAGE_KEY)
@@ -34,7 +34,7 @@ def test_a_manage_key_has_128_bits_and_is_the_same_each_time() -> None:
 
 
 def test_each_job_and_each_service_has_its_own_manage_keys() -> None:
-    elsewhere = Keys(admin_token="the-admin-token", secret=b"t" * 24)
+    elsewhere = Keys(admin_token="the-admin-token-of-tests", secret=b"t" * 24)
 
     assert len({MANAGE_KEY, KEYS.manage_key(OTHER), elsewhere.manage_key(JOB), JOB}) == 4
 
@@ -50,13 +50,13 @@ def test_a_manage_key_opens_no_other_job_and_no_list(request_: Request) -> None:
     assert not KEYS.is_admin(request_)
 
 
-@pytest.mark.parametrize("request_", bringing("the-admin-token")[:2])
+@pytest.mark.parametrize("request_", bringing("the-admin-token-of-tests")[:2])
 def test_the_admin_token_opens_everything(request_: Request) -> None:
     KEYS.check_admin(request_)
     KEYS.check_manage(request_, DIGEST)
 
 
-@pytest.mark.parametrize("request_", bringing("the-admin-token")[2:])
+@pytest.mark.parametrize("request_", bringing("the-admin-token-of-tests")[2:])
 def test_an_admin_token_in_an_address_or_a_cookie_opens_nothing(request_: Request) -> None:
     """Addresses stand in logs and histories, and cookies go along with what other pages ask for."""
     assert not KEYS.is_admin(request_)

@@ -25,7 +25,9 @@ def test_a_browser_manages_every_job_it_sent(app: InProcess) -> None:
 
 
 def newest(app: InProcess) -> str:
-    [job, *_] = app.client.get("/jobs?limit=1", headers={"Authorization": "Bearer the-admin-token"}).json()["jobs"]
+    [job, *_] = app.client.get("/jobs?limit=1", headers={"Authorization": "Bearer the-admin-token-of-tests"}).json()[
+        "jobs"
+    ]
     return str(job["id"])
 
 

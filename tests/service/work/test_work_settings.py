@@ -10,7 +10,7 @@ from service.work.work_settings import WorkSettings, work_settings
 
 def test_they_arrive_as_they_were_sent_and_bring_no_secret(tmp_path: Path) -> None:
     folder = tmp_path / "a folder"
-    settings = load_settings(data_dir=folder, admin_token="open sesame", lease_seconds=12.5, grave_seconds=3)
+    settings = load_settings(data_dir=folder, admin_token="open sesame, sixteen", lease_seconds=12.5, grave_seconds=3)
 
     sent = work_settings(settings)
     line = sent.to_json()
