@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.connections import Connections, refusal_bytes
 from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, ServiceError
 from service.http_answers import ended_by_closing, last_word
+from service.slow_readers import Sending, SendPace
 from service.web.event_stream import TRANSPORT
 from service.web.request_head import check_trailer, expects_continue, refusal_of, settled_target
 
@@ -38,7 +39,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     header_timeout_seconds = 15.0
     counted: Connections | None = None
+    send_pace = SendPace()
 
+    _sending: Sending
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _is_in_head = True
@@ -52,6 +55,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._sending = Sending(transport, self.send_pace)
         refusal = self.counted.enter(self._host()) if self.counted else None
         if refusal is not None:
             self._has_refused = True
@@ -67,6 +71,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cancel_deadline()
         if self.counted:
             self.counted.leave(self._host())
+        self._sending.end()
         if self._pings is not None:
             self._pings.cancel()
         super().connection_lost(exc)
@@ -160,6 +165,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answered = cycle
+        self._sending.begin()
         has_chunks = cycle.scope["http_version"] != "1.0"
         suited: Any = app if has_chunks else ended_by_closing(cycle, app)
         super()._start_asgi_task(cycle, suited)
@@ -273,9 +279,15 @@ def _tell_gone(cycle: Any) -> None:
         cycle.message_event.set()
 
 
-def limited_protocol(header_timeout_seconds: float, connections: Connections | None = None) -> type[asyncio.Protocol]:
-    """Return the protocol class with this deadline for headers, its connections counted."""
-    fields = {"header_timeout_seconds": header_timeout_seconds, "counted": connections}
+def limited_protocol(
+    header_timeout_seconds: float, connections: Connections | None = None, send_pace: SendPace | None = None
+) -> type[asyncio.Protocol]:
+    """Return the protocol class with this deadline for headers, its connections counted, its answers at this pace."""
+    fields = {
+        "header_timeout_seconds": header_timeout_seconds,
+        "counted": connections,
+        "send_pace": send_pace or SendPace(),
+    }
     made: Any = type("LimitedProtocol", (LimitedProtocol,), fields)
     protocol: type[asyncio.Protocol] = made
     return protocol

@@ -24,7 +24,9 @@ from service.http_protocol import limited_protocol
 from service.listening import bind, listen, url_of
 from service.open_files import raise_open_file_limit
 from service.settings import Settings, missing_for_email
+from service.slow_readers import SendPace
 from service.web.middleware import request_id
+from service.web.parts import Parts
 
 KEEP_ALIVE_SECONDS = 65
 """Longer than the usual 60 s of proxies, so that it is never us who closes a connection they are about to use."""
@@ -87,7 +89,9 @@ def serve(settings: Settings) -> None:
         app = create_app(service.parts, lambda: _life(service, server.server_state.tasks))
         config = uvicorn.Config(
             app,
-            http=limited_protocol(settings.header_timeout_seconds, service.connections),
+            http=limited_protocol(
+                settings.header_timeout_seconds, service.connections, _send_pace(settings, service.parts)
+            ),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -102,6 +106,11 @@ def serve(settings: Settings) -> None:
         gc.freeze()
         listen(sockets, config.backlog)
         server.run(sockets)
+
+
+def _send_pace(settings: Settings, parts: Parts) -> SendPace:
+    told = parts.metrics.limits_met.labels("send_min_bytes_per_second").inc
+    return SendPace(settings.send_min_bytes_per_second, settings.send_rate_seconds, told)
 
 
 def _tell(settings: Settings) -> Callable[[list[str]], None]:

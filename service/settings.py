@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         25, ge=1, description="Share of the room for uploads that one address's may hold before they arrive."
     )
     header_timeout_seconds: float = Field(15, gt=0, description="Time for a request's headers to arrive whole.")
+    send_min_bytes_per_second: int = Field(
+        1024,
+        ge=0,
+        description="Slowest rate at which a client may take an answer, on the average of send_rate_seconds; 0: any.",
+    )
+    send_rate_seconds: float = Field(60, gt=0, description="Time over which an answer's rate is looked at.")
     early_refusal_drain_bytes: int = Field(
         64 * 1024**2, ge=0, description="Bytes still read after an early refusal, so that the client sees it."
     )

@@ -15,6 +15,7 @@ import uvicorn
 from service.app import create_app
 from service.http_protocol import limited_protocol
 from service.settings import Settings
+from service.slow_readers import SendPace
 from service.web.parts import Parts
 from service.wiring import Service
 
@@ -32,7 +33,7 @@ class LiveServer:
 
 
 @contextmanager
-def live_server(settings: Settings, *, loop: str = "auto") -> Iterator[LiveServer]:
+def live_server(settings: Settings, *, loop: str = "auto", send_pace: SendPace | None = None) -> Iterator[LiveServer]:
     """Serve from a thread until the block ends; ``loop`` is the kind of event loop, in uvicorn's words."""
     service = Service(settings)
     loops: list[asyncio.AbstractEventLoop] = []
@@ -47,7 +48,7 @@ def live_server(settings: Settings, *, loop: str = "auto") -> Iterator[LiveServe
     config = uvicorn.Config(
         create_app(service.parts, life),
         port=0,
-        http=limited_protocol(15),
+        http=limited_protocol(15, send_pace=send_pace),
         ws="none",
         lifespan="on",
         loop=loop,  # type: ignore[arg-type]
