@@ -19,7 +19,7 @@ from service.connections import Connections, refusal_bytes
 from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, ServiceError
 from service.http_answers import ended_by_closing, last_word
 from service.slow_readers import Sending, SendPace
-from service.web.event_stream import TRANSPORT
+from service.web.event_stream import PING, TRANSPORT
 from service.web.request_head import check_trailer, expects_continue, refusal_of, settled_target
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -200,13 +200,18 @@ class LimitedProtocol(HttpToolsProtocol):
             self._drop_unfinished()
         stays = self._ends_with_answers()
         if stays:
-            self._pings = self.loop.call_later(PING_SECONDS, self._ping)
+            self._ping(is_first=True)
         return stays
 
-    def _ping(self) -> None:
-        """Send what every client passes over (RFC 9110, 15.2.1), unless an answer is under way, which tells as much."""
+    def _ping(self, *, is_first: bool = False) -> None:
+        """Send what every client passes over: of an answer that lasts its own, of none yet RFC 9110's (15.2.1).
+
+        An answer under way tells as much, and one that is about to come makes ``100 Continue`` at once needless.
+        """
         cycle = self._answered
-        if not cycle.response_started and cycle.scope["http_version"] == "1.1":
+        if cycle.response_started:
+            cycle.scope.get("extensions", {}).get(PING, _nothing)()
+        elif not is_first and cycle.scope["http_version"] == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._pings = self.loop.call_later(PING_SECONDS, self._ping)
 
@@ -270,6 +275,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
 def _too_large() -> ServiceError:
     return ServiceError(HEADERS_TOO_LARGE, "At most 64 KiB of headers are taken.")
+
+
+def _nothing() -> None:
+    """Stand in for the ping of an answer that has none."""
 
 
 def _tell_gone(cycle: Any) -> None:

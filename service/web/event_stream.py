@@ -15,6 +15,9 @@ from service.web.listener import Listener
 
 TRANSPORT = "vacpack.transport"
 """Where a request's scope has its connection, among the ``extensions``: given by ``http_protocol``."""
+PING = "vacpack.ping"
+"""Where an answer that lasts puts, beside the connection, what sends something that tells whether its client is still
+there: ``http_protocol`` calls it once the client has ended its sending, which may have been its end."""
 SEND_BUFFER_BYTES = 32 * 1024
 """Kept by the kernel for one stream: some twenty events. By itself it would take megabytes of what nobody reads."""
 STALL_SECONDS = 30.0
@@ -37,6 +40,7 @@ class EventStream(Response):
         """Answer until the end."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         with self._listen(_limited(scope)) as listener:
+            scope.get("extensions", {})[PING] = listener.comment
             watching = asyncio.create_task(_end_with_client(listener, receive))
             try:
                 await _send_all(listener, send)

@@ -13,6 +13,7 @@ import pytest
 from service import http_protocol
 from service.settings import Settings
 from service.web import broadcaster
+from service.web.event_format import COMMENT
 from service.work.work_settings import work_settings
 from storage import job_table
 from storage.local_files import LocalFiles
@@ -69,6 +70,15 @@ def half_closed_after(live: LiveServer, *sent: bytes) -> bytes:
             connection.sendall(piece)
         connection.shutdown(socket.SHUT_WR)
         return read_to_end(connection)[0]
+
+
+def read_up_to(connection: socket.socket, what: bytes, times: int = 1) -> None:
+    """Read, and leave nothing of what has come, until this has come so often."""
+    came = b""
+    while came.count(what) < times:
+        piece = connection.recv(65536)
+        assert piece, came
+        came += piece
 
 
 def answers_in(came: bytes, *methods: str) -> list[tuple[int, bytes]]:
@@ -215,15 +225,44 @@ def test_a_client_that_has_gone_is_told_from_one_that_waits(
     assert b'"cancelled"' in answers[0][1]
 
 
-def test_a_stream_whose_client_has_gone_is_forgotten(live: LiveServer) -> None:
-    job_id = submit(live.parts.database)
-    connection = connected(live)
-    connection.sendall(head(f"GET /jobs/{job_id}/events"))
-    until(lambda: live.parts.events.open_streams == 1)
+@pytest.mark.parametrize("pipelined", [b"", LIVEZ], ids=["alone", "with another behind it"])
+@pytest.mark.parametrize("before", [b"", LIVEZ], ids=["first", "after another"])
+def test_a_stream_whose_client_has_gone_is_told_from_one_that_is_listened_to(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch, before: bytes, pipelined: bytes
+) -> None:
+    monkeypatch.setattr(broadcaster, "COMMENT_SECONDS", 3600)
+    job = running(live.parts.database)
+    patient, gone = connected(live), connected(live)
+    for connection in (patient, gone):
+        connection.sendall(before + head(f"GET /jobs/{job.id}/events") + pipelined)
+    read_up_to(gone, b"}\n\n")
+    until(lambda: live.parts.events.open_streams == 2)
+    patient.shutdown(socket.SHUT_WR)
 
-    connection.close()
+    # It has read all there was: one that has not resets the connection, which tells at once.
+    gone.close()
 
-    until(lambda: live.parts.events.open_streams == 0, seconds=10, what="the stream's end")
+    until(lambda: live.parts.events.open_streams == 1, seconds=10, what="the end of one stream")
+    finish(live.parts.database, job)
+    with closing(patient):
+        came = read_to_end(patient)[0]
+    assert b"event: done" in came
+    assert came.count(COMMENT) > 1
+
+
+def test_a_stream_that_is_listened_to_with_an_open_connection_is_not_pinged(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcaster, "COMMENT_SECONDS", 3600)
+    job = running(live.parts.database)
+    with closing(connected(live)) as connection, closing(connected(live)) as other:
+        for each in (connection, other):
+            each.sendall(head(f"GET /jobs/{job.id}/events"))
+        until(lambda: live.parts.events.open_streams == 2)
+        other.shutdown(socket.SHUT_WR)
+        read_up_to(other, COMMENT, times=3)
+        finish(live.parts.database, job)
+        assert COMMENT not in read_to_end(connection)[0]
 
 
 def test_a_stop_does_not_wait_for_who_has_ended_its_sending(settings: Settings) -> None:
