@@ -9,6 +9,7 @@ internals: the lock pins it, tests hold it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -18,11 +19,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.connections import Connections, refusal_bytes
 from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, ServiceError
 from service.http_answers import ended_by_closing, last_word
+from service.http_intake import MAX_CALLS_AT_ONCE, MAX_WAITING_REQUESTS, Flow, Intake, Pieces
 from service.slow_readers import Sending, SendPace
 from service.web.event_stream import PING, TRANSPORT
 from service.web.request_head import check_trailer, expects_continue, refusal_of, settled_target
 
 MAX_HEAD_BYTES = 64 * 1024
+MAX_BARE_SHARE = 17
+"""So many bytes may come for each of a body, itself among them; ``MAX_HEAD_BYTES`` more in all. A chunk of one byte has
+six, and extensions, which nobody reads, may have some."""
 
 PING_SECONDS = 5.0
 """Whether a client that has ended its sending is still there, only data tells: ``close`` sends the same FIN as
@@ -40,13 +45,20 @@ class LimitedProtocol(HttpToolsProtocol):
     header_timeout_seconds = 15.0
     counted: Connections | None = None
     send_pace = SendPace()
+    on_limit: Callable[[str], None] = staticmethod(lambda name: None)
+    """Told the name of each limit that is met."""
 
     _sending: Sending
+    flow: Flow
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _is_in_head = True
+    _body_left: int | None = None
+    """Of the body that arrives, None where it comes in chunks."""
     _bare_bytes = 0
-    """What arrived since anything of a body did: heads of chunks, and fields after it."""
+    """What arrived beyond what was in keeping with the body: heads of chunks, and fields after it."""
+    _calls = 0
+    """Pieces of a body since others had their turn."""
     _has_refused = False
     """Nothing more is read as HTTP."""
     _answered: Any = None
@@ -55,7 +67,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._sending = Sending(transport, self.send_pace)
+        self._sending, self.flow, self._intake = Sending(transport, self.send_pace), Flow(transport), Intake()
         refusal = self.counted.enter(self._host()) if self.counted else None
         if refusal is not None:
             self._has_refused = True
@@ -74,6 +86,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._sending.end()
         if self._pings is not None:
             self._pings.cancel()
+        self._intake.clear()
         super().connection_lost(exc)
         # uvicorn tells the request that was read last, which others may wait for.
         _tell_gone(self._answered)
@@ -84,35 +97,62 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._has_refused:
             # Taken all the same, for a while: a client that still sends would be reset, and never read why.
             return
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._deadline is None:
-                self._expect_head()
-        self._bare_bytes += len(data)
-        self._unset_keepalive_if_required()
-        self._feed(data)
-        counted = self._head_bytes if self._is_in_head else self._bare_bytes
-        if counted > MAX_HEAD_BYTES and not self._has_refused:
-            self._refuse(_too_large())
+        self._intake.add(data)
+        self._feed()
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self) -> None:
+        """Have what came read, as long as it is wanted, and no longer than others can wait."""
+        self._calls = 0
+        if self._intake:
+            self._unset_keepalive_if_required()
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = self._feed_some(rest)
+            while self._intake and self._wants_more and self._calls < MAX_CALLS_AT_ONCE:
+                self._feed_piece()
         except httptools.HttpParserError:
             if not self._has_refused:
                 self.logger.warning("Invalid HTTP request received.")
                 self._refuse(ServiceError(BAD_REQUEST, "This is not HTTP/1.1 as RFC 9112 has it."))
+        if self._has_refused or self.transport.is_closing():
+            self._intake.clear()
+        elif self._is_in_head and self._head_bytes and self._deadline is None:
+            self._set_deadline()
+        self._pace()
 
-    def _feed_some(self, data: memoryview) -> memoryview:
-        """Return what is left behind a head that offers an upgrade; nothing without one."""
+    @property
+    def _wants_more(self) -> bool:
+        return not self._has_refused and len(self.pipeline) < MAX_WAITING_REQUESTS
+
+    def _feed_piece(self) -> None:
+        piece = self._intake.next_piece(None if self._is_in_head else self._body_left)
+        self._head_bytes += len(piece)
+        self._bare_bytes += len(piece)
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as offer:
             self._read_again_without_upgrade()
-            return data[offer.args[0] :]
-        return data[len(data) :]
+            self._intake.put_back(len(piece) - offer.args[0])
+        counted = self._head_bytes if self._is_in_head else self._bare_bytes
+        if counted > MAX_HEAD_BYTES and not self._has_refused:
+            self._refuse(_too_large())
+
+    def _pace(self) -> None:
+        """Read on, or not: what was read and waits, waits here, where it is little, and the rest at the client's."""
+        was_held, is_full = self.flow.is_held, not self._wants_more and not self._has_refused
+        self.flow.is_held = is_full or len(self._intake) > 0
+        if self.flow.is_held:
+            self.flow.pause_reading()
+            if is_full and not was_held:
+                self.on_limit("pipelined_requests")
+            if not is_full:
+                self.loop.call_soon(self._feed)
+        elif was_held and not self.transport.is_closing() and len(self.cycle.body) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, and with reading if that had to wait."""
+        super().on_response_complete()
+        if self.flow.is_held:
+            self.loop.call_soon(self._feed)
 
     def _read_again_without_upgrade(self) -> None:
         """Go on behind a head that offers another protocol, as if it did not (RFC 9110, 7.8).
@@ -125,12 +165,17 @@ class LimitedProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.parser.feed_data(b"\r\n".join([*head, b"", b""]))
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = max(1, self._head_bytes)
+
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
         error = self._refusal_of_head(version)
         if error is None and self.parser.should_upgrade():
             return
         self._is_in_head, self._bare_bytes = False, 0
+        self._body_left = _length_of(self.headers)
         self._cancel_deadline()
         if error is not None:
             self._answer_last(error)
@@ -171,12 +216,20 @@ class LimitedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, suited)
 
     def on_body(self, body: bytes) -> None:
-        # As uvicorn's, which copies each byte into a bytearray and out of it again: here a chunk goes through.
-        self._bare_bytes = 0
+        # As uvicorn's, which copies each byte into a bytearray and out of it again: here a large piece goes through.
+        self._calls += 1
+        self._bare_bytes = max(0, self._bare_bytes - MAX_BARE_SHARE * len(body))
+        if self._body_left is not None:
+            self._body_left -= len(body)
         cycle: Any = self.cycle
         if cycle.response_complete:
             return
-        cycle.body = cycle.body + body if cycle.body else body
+        if not cycle.body:
+            cycle.body = body
+        elif isinstance(cycle.body, Pieces):
+            cycle.body.add(body)
+        else:
+            cycle.body = Pieces(cycle.body, body)
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         cycle.message_event.set()
@@ -250,6 +303,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def _answer_last(self, error: ServiceError) -> None:
         """Answer with this, after the answers to all requests before it, and end the connection."""
         self._has_refused = True
+        if error.kind is HEADERS_TOO_LARGE:
+            self.on_limit(error.kind.code)
         self._cancel_deadline()
         self.app = last_word(error)
         # The answer is the same everywhere, and what was asked for may not be readable.
@@ -260,6 +315,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def _expect_head(self) -> None:
         self._cancel_deadline()
         self._is_in_head, self._head_bytes = True, 0
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
         self._deadline = self.loop.call_later(self.header_timeout_seconds, self._close_late)
 
     def _cancel_deadline(self) -> None:
@@ -288,15 +346,34 @@ def _tell_gone(cycle: Any) -> None:
         cycle.message_event.set()
 
 
+def _length_of(headers: list[tuple[bytes, bytes]]) -> int | None:
+    """Return how long the body is that a head announces, None where only its end tells."""
+    length = 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length" and value.strip().isdigit():
+            length = int(value)
+    return length
+
+
 def limited_protocol(
-    header_timeout_seconds: float, connections: Connections | None = None, send_pace: SendPace | None = None
+    header_timeout_seconds: float,
+    on_limit: Callable[[str], None] = lambda name: None,
+    *,
+    connections: Connections | None = None,
+    send_pace: SendPace | None = None,
 ) -> type[asyncio.Protocol]:
-    """Return the protocol class with this deadline for headers, its connections counted, its answers at this pace."""
-    fields = {
+    """Return the protocol class with this deadline for headers, its connections counted, its answers at this pace.
+
+    ``on_limit`` is told which limits are met.
+    """
+    members = {
         "header_timeout_seconds": header_timeout_seconds,
+        "on_limit": staticmethod(on_limit),
         "counted": connections,
         "send_pace": send_pace or SendPace(),
     }
-    made: Any = type("LimitedProtocol", (LimitedProtocol,), fields)
+    made: Any = type("LimitedProtocol", (LimitedProtocol,), members)
     protocol: type[asyncio.Protocol] = made
     return protocol

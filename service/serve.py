@@ -90,7 +90,10 @@ def serve(settings: Settings) -> None:
         config = uvicorn.Config(
             app,
             http=limited_protocol(
-                settings.header_timeout_seconds, service.connections, _send_pace(settings, service.parts)
+                settings.header_timeout_seconds,
+                service.parts.metrics.met,
+                connections=service.connections,
+                send_pace=_send_pace(settings, service.parts),
             ),
             ws="none",
             lifespan="on",

@@ -65,6 +65,10 @@ class HttpMetrics:
         )
         self.registry.register(_JobCollector(database, store))
 
+    def met(self, limit: str) -> None:
+        """Count that a client met the limit of this name: the code of its refusal, where there is one."""
+        self.limits_met.labels(limit).inc()
+
     def render(self) -> bytes:
         """Return the text a scrape is answered with. Blocks: it reads the database."""
         return generate_latest(self.registry)

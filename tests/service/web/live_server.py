@@ -48,7 +48,7 @@ def live_server(settings: Settings, *, loop: str = "auto", send_pace: SendPace |
     config = uvicorn.Config(
         create_app(service.parts, life),
         port=0,
-        http=limited_protocol(15, send_pace=send_pace),
+        http=limited_protocol(15, service.parts.metrics.met, send_pace=send_pace),
         ws="none",
         lifespan="on",
         loop=loop,  # type: ignore[arg-type]

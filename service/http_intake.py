@@ -1,0 +1,101 @@
+"""What a connection has sent and its protocol has not read yet, and the pieces of a body that nobody has taken yet.
+
+uvicorn reads on however many requests wait, and gives its parser all that came at once: 11,000 tiny requests behind a
+held one. Here the parser is given one request's bytes at a time, and the connection is read on when they are wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+MAX_WAITING_REQUESTS = 8
+"""On one connection, behind the one that is being answered: each costs some 2 KiB, and browsers send none ahead."""
+MAX_CALLS_AT_ONCE = 500
+"""Of the parser, for pieces of a body: some 0.5 ms, after which others have their turn."""
+
+_END_OF_HEAD = b"\r\n\r\n"
+"""Also of a body in chunks: the parser takes no line that ends otherwise."""
+_MAX_PIECE_BYTES = 64 * 1024
+"""Of a head or of chunks, which cannot be told apart by their beginning: a piece may bring 11,000 chunks of a byte."""
+_MAX_TAIL = 256
+
+
+class Flow(FlowControl):
+    """uvicorn's, which reads on whenever somebody waits for a body; here not while something is held back."""
+
+    is_held = False
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+
+    def resume_reading(self) -> None:
+        """Read on, unless something is held back."""
+        if not self.is_held:
+            super().resume_reading()
+
+
+class Intake:
+    """The bytes that came, cut so that no piece holds more than the end of one request and one more."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._data) - self._at
+
+    def add(self, data: bytes) -> None:
+        """Take what came."""
+        self._data, self._at = self._data[self._at :] + data if self else data, 0
+
+    def next_piece(self, body_left: int | None) -> memoryview:
+        """Return the next bytes: at most these many of a body, or up to where a head or a body in chunks may end."""
+        at = self._at
+        if body_left is not None:
+            self._at = min(at + body_left, len(self._data))
+        else:
+            longest = min(at + _MAX_PIECE_BYTES, len(self._data))
+            found = self._data.find(_END_OF_HEAD, at, longest)
+            self._at = longest if found < 0 else found + len(_END_OF_HEAD)
+        return memoryview(self._data)[at : self._at]
+
+    def put_back(self, count: int) -> None:
+        """Have the last bytes of the last piece come again."""
+        self._at -= count
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self._data, self._at = b"", 0
+
+
+class Pieces:
+    """A body's pieces until they are taken, as ``bytes``. Small ones are joined: each by itself would cost 40 bytes.
+
+    Each byte is copied twice at most, whatever the pieces are; ``body + piece`` copied all that waited with each.
+    """
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._joined: list[bytes] = []
+        self._tail = list(pieces)
+        self._size_bytes = sum(map(len, pieces))
+
+    def __len__(self) -> int:
+        return self._size_bytes
+
+    def __bytes__(self) -> bytes:
+        return b"".join([*self._joined, *self._tail])
+
+    @property
+    def count(self) -> int:
+        """How many objects are kept."""
+        return len(self._joined) + len(self._tail)
+
+    def add(self, piece: bytes) -> None:
+        """Take one more."""
+        self._tail.append(piece)
+        self._size_bytes += len(piece)
+        if len(self._tail) >= _MAX_TAIL:
+            self._joined.append(b"".join(self._tail))
+            self._tail.clear()

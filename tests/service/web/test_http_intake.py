@@ -1,0 +1,133 @@
+"""What waits on a connection is little, whatever a client sends ahead, and costs time in step with its size."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from service import http_protocol
+from service.http_intake import MAX_WAITING_REQUESTS, Intake, Pieces
+from service.settings import Settings
+from storage import job_table
+from tests.acceptance.patience import until
+from tests.acceptance.raw_socket import CHUNKED, chunk, head, read_answer, read_answers, read_to_end
+from tests.service.web.live_server import LiveServer, live_server
+from tests.storage.job_builder import act, submit
+
+LIVEZ = head("GET /livez")
+BLANK = b"\r\n\r\n"
+"""As heads end."""
+MANY = 1_500
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def live(request: pytest.FixtureRequest, settings: Settings) -> Iterator[LiveServer]:
+    with live_server(settings, loop=request.param) as server:
+        yield server
+
+
+def connected(live: LiveServer) -> socket.socket:
+    return socket.create_connection(live.address, timeout=20)
+
+
+def held(live: LiveServer) -> tuple[str, socket.socket]:
+    """Return a job and a connection on which a long-poll for it is held."""
+    job_id = submit(live.parts.database)
+    connection = connected(live)
+    connection.sendall(head(f"GET /jobs/{job_id}?wait=25"))
+    until(lambda: live.parts.watch._waiting, what="the request held")
+    return job_id, connection
+
+
+def only(live: LiveServer) -> Any:
+    (protocol,) = live.connections
+    return protocol
+
+
+def test_of_requests_sent_ahead_eight_wait_and_the_rest_is_not_read(live: LiveServer) -> None:
+    job_id, connection = held(live)
+    with closing(connection):
+        connection.sendall(LIVEZ * MANY)
+        protocol = only(live)
+        until(lambda: len(protocol.pipeline) >= MAX_WAITING_REQUESTS, what="requests that wait")
+        until(lambda: protocol.flow.read_paused, what="the end of reading")
+        assert len(protocol.pipeline) <= MAX_WAITING_REQUESTS + 1
+        assert len(protocol._intake) <= 256 * 1024
+
+        act(live.parts.database, lambda each: job_table.cancel(each, job_id))
+        connection.shutdown(socket.SHUT_WR)
+        answers = read_answers(read_to_end(connection)[0], *["GET"] * (1 + MANY))
+
+    assert {answer.status for answer in answers} == {200}
+    assert 'vacpack_limits_met_total{limit="pipelined_requests"}' in live.parts.metrics.render().decode()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [LIVEZ, head("PUT /f", "Content-Length: 4") + BLANK, head("PUT /f", CHUNKED) + chunk(BLANK) + chunk(b"")],
+    ids=["heads", "bodies", "chunks"],
+)
+def test_requests_sent_ahead_are_answered_in_their_order(live: LiveServer, piece: bytes) -> None:
+    method = piece.split()[0].decode()
+    job_id, connection = held(live)
+    with closing(connection):
+        connection.sendall(piece * 50)
+        act(live.parts.database, lambda each: job_table.cancel(each, job_id))
+        connection.shutdown(socket.SHUT_WR)
+        answers = read_answers(read_to_end(connection)[0], "GET", *[method] * 50)
+
+    assert [answer.status for answer in answers] == [200] + [200 if method == "GET" else 202] * 50
+    if method == "PUT":
+        assert {answer.json["source"]["size_bytes"] for answer in answers[1:]} == {4}
+
+
+def test_a_body_in_chunks_of_one_byte_arrives_whole_and_in_turns(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[int] = []
+    feed = http_protocol.LimitedProtocol._feed
+
+    def counted(protocol: Any) -> None:
+        feed(protocol)
+        turns.append(protocol._calls)
+
+    monkeypatch.setattr(http_protocol.LimitedProtocol, "_feed", counted)
+    content = bytes(range(256)) * 1000
+    with closing(connected(live)) as connection:
+        connection.sendall(head("PUT /f.bin", CHUNKED, "Want-Repr-Digest: sha-256=1"))
+        connection.sendall(b"".join(chunk(bytes([byte])) for byte in content) + chunk(b""))
+        answer = read_answer(connection)
+
+    assert (answer.status, answer.json["source"]["size_bytes"]) == (202, len(content))
+    assert sum(turns) >= len(content)
+    # 64 KiB of a head's or of chunks' bytes at a time, each chunk six of them.
+    assert max(turns) <= http_protocol.MAX_CALLS_AT_ONCE + 64 * 1024 // 6 + 1
+
+
+def test_pieces_are_few_and_their_bytes_in_order() -> None:
+    pieces = Pieces(b"<")
+    for number in range(100_000):
+        pieces.add(bytes([number % 256]))
+
+    assert pieces.count < 1000
+    assert len(pieces) == 100_001
+    assert bytes(pieces) == b"<" + bytes(number % 256 for number in range(100_000))
+
+
+def test_one_large_piece_is_not_copied() -> None:
+    piece = bytes(100_000)
+
+    assert bytes(Pieces(piece)) is piece
+
+
+def test_the_intake_cuts_behind_heads_and_bodies() -> None:
+    intake = Intake()
+    intake.add(LIVEZ + LIVEZ[:-1])
+    intake.add(b"\nbody" + LIVEZ)
+
+    assert [bytes(intake.next_piece(left)) for left in (None, None, 4, None)] == [LIVEZ, LIVEZ, b"body", LIVEZ]
+    assert len(intake) == 0
