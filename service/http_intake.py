@@ -37,11 +37,13 @@ class Flow(FlowControl):
 
 
 class Intake:
-    """The bytes that came, cut so that no piece holds more than the end of one request and one more."""
+    """The bytes that came, cut so that no piece reaches from one request into the next."""
 
     def __init__(self) -> None:
         self._data = b""
         self._at = 0
+        self._before = b""
+        """The last three bytes before those: of an end that came in two."""
 
     def __len__(self) -> int:
         return len(self._data) - self._at
@@ -56,18 +58,26 @@ class Intake:
         if body_left is not None:
             self._at = min(at + body_left, len(self._data))
         else:
-            longest = min(at + _MAX_PIECE_BYTES, len(self._data))
-            found = self._data.find(_END_OF_HEAD, at, longest)
-            self._at = longest if found < 0 else found + len(_END_OF_HEAD)
+            self._at = self._end_of_head(at)
+        self._before = (self._before + self._data[max(at, self._at - 3) : self._at])[-3:]
         return memoryview(self._data)[at : self._at]
+
+    def _end_of_head(self, at: int) -> int:
+        began = (self._before + self._data[at : at + 3]).find(_END_OF_HEAD) if at < 3 else -1
+        if began >= 0:
+            return at + began + len(_END_OF_HEAD) - len(self._before)
+        longest = min(at + _MAX_PIECE_BYTES, len(self._data))
+        found = self._data.find(_END_OF_HEAD, at, longest)
+        return longest if found < 0 else found + len(_END_OF_HEAD)
 
     def put_back(self, count: int) -> None:
         """Have the last bytes of the last piece come again."""
         self._at -= count
+        self._before = b""
 
     def clear(self) -> None:
         """Forget all of it."""
-        self._data, self._at = b"", 0
+        self._data, self._at, self._before = b"", 0, b""
 
 
 class Pieces:

@@ -10,19 +10,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.connections import Connections, refusal_bytes
-from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, ServiceError
+from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, TARGET_TOO_LONG, ServiceError
 from service.http_answers import ended_by_closing, last_word
 from service.http_intake import MAX_CALLS_AT_ONCE, MAX_WAITING_REQUESTS, Flow, Intake, Pieces
 from service.slow_readers import Sending, SendPace
 from service.web.event_stream import PING, TRANSPORT
-from service.web.request_head import check_trailer, expects_continue, refusal_of, settled_target
+from service.web.request_head import (
+    check_trailer,
+    expects_continue,
+    refusal_of,
+    refusal_of_line,
+    refusal_of_size,
+    settled_target,
+)
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BARE_SHARE = 17
@@ -53,6 +60,10 @@ class LimitedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _is_in_head = True
+    _line = b""
+    """What came of a head up to the end of its first line."""
+    _trailers = 0
+    """Fields after the body."""
     _body_left: int | None = None
     """Of the body that arrives, None where it comes in chunks."""
     _bare_bytes = 0
@@ -124,6 +135,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _feed_piece(self) -> None:
         piece = self._intake.next_piece(None if self._is_in_head else self._body_left)
+        if self._is_in_head and b"\n" not in self._line.lstrip():
+            self._line += piece
         self._head_bytes += len(piece)
         self._bare_bytes += len(piece)
         try:
@@ -174,12 +187,11 @@ class LimitedProtocol(HttpToolsProtocol):
         error = self._refusal_of_head(version)
         if error is None and self.parser.should_upgrade():
             return
-        self._is_in_head, self._bare_bytes = False, 0
+        if error is not None:
+            self._refuse_head(error)
+        self._is_in_head, self._bare_bytes, self._trailers = False, 0, 0
         self._body_left = _length_of(self.headers)
         self._cancel_deadline()
-        if error is not None:
-            self._answer_last(error)
-            raise _Refused
         self.expect_100_continue = expects_continue(version, self.headers)
         scope: Any = self.scope
         # What lasts limits what its connection may hold.
@@ -190,7 +202,7 @@ class LimitedProtocol(HttpToolsProtocol):
         # One that came in a single piece was not seen to grow.
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             return _too_large()
-        error = refusal_of(self.parser.get_method(), version, self.headers)
+        error = refusal_of_line(self._line) or refusal_of(self.parser.get_method(), version, self.headers)
         if error is None:
             try:
                 self.url = settled_target(self.url)
@@ -198,15 +210,38 @@ class LimitedProtocol(HttpToolsProtocol):
                 return refused
         return error
 
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._check_size(0)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:
             super().on_header(name, value)
+            self._check_size(len(self.headers), name, value)
             return
+        self._trailers += 1
+        self._check_size(self._trailers, name, value)
         try:
             check_trailer(name)
         except ServiceError as error:
             self._refuse(error)
             raise _Refused from error
+
+    def _check_size(self, fields: int, *parts: bytes) -> None:
+        """Refuse what is too large as it comes, before it is read by anybody."""
+        error = refusal_of_size(self.url, fields, *parts)
+        if error is None:
+            return
+        if self._is_in_head:
+            self._refuse_head(error)
+        self._refuse(error)
+        raise _Refused
+
+    def _refuse_head(self, error: ServiceError) -> NoReturn:
+        """Refuse a head as far as it has been read, which may have said in what form."""
+        self._is_in_head = False
+        self._answer_last(error)
+        raise _Refused
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answered = cycle
@@ -239,7 +274,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         # The next request on this connection; uvicorn's keep-alive timer limits the time until it begins.
-        self._is_in_head, self._head_bytes = True, 0
+        self._is_in_head, self._head_bytes, self._line = True, 0, b""
 
     # What ends a connection.
 
@@ -303,7 +338,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _answer_last(self, error: ServiceError) -> None:
         """Answer with this, after the answers to all requests before it, and end the connection."""
         self._has_refused = True
-        if error.kind is HEADERS_TOO_LARGE:
+        if error.kind in (HEADERS_TOO_LARGE, TARGET_TOO_LONG):
             self.on_limit(error.kind.code)
         self._cancel_deadline()
         self.app = last_word(error)

@@ -19,6 +19,7 @@ from service.settings import missing_for_email
 from service.web import documented
 from service.web.options import FORMATS, LEVELS
 from service.web.parts import Parts, parts_of
+from service.web.request_head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
 from service.web.routing import get_and_head
 from storage import clock_table
 from storage.clock import is_remarkable, unproven
@@ -121,6 +122,9 @@ async def limits(request: Request) -> dict[str, Any]:
         "max_queued_jobs": settings.max_queued_jobs,
         "max_queued_jobs_per_address": settings.max_queued_jobs_per_address,
         "max_queued_bytes_per_address": settings.max_queued_bytes_per_address,
+        "max_header_fields": MAX_FIELDS,
+        "max_header_field_bytes": MAX_FIELD_BYTES,
+        "max_target_bytes": MAX_TARGET_BYTES,
         "receive_timeout_seconds": settings.receive_timeout_seconds,
         "receive_min_bytes_per_second": settings.receive_min_bytes_per_second,
         "receive_rate_seconds": settings.receive_rate_seconds,

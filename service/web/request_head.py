@@ -5,6 +5,7 @@ What two readers could take for two different bodies is refused (RFC 9112, 6.1 t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import httptools
@@ -13,8 +14,10 @@ from service.errors import (
     BAD_DIGEST,
     BAD_REQUEST,
     EXPECTATION_FAILED,
+    HEADERS_TOO_LARGE,
     HTTP_VERSION,
     METHOD_NOT_ALLOWED,
+    TARGET_TOO_LONG,
     TRANSFER_CODING,
     UNSUPPORTED_HEADER,
     ServiceError,
@@ -25,10 +28,19 @@ from service.web.header_rules import rule_of
 Headers = Iterable[tuple[bytes, bytes]]
 """Names in lower case."""
 
+MAX_FIELDS = 100
+"""Of a head, and after a body. Browsers send some twenty, proxies add a few."""
+MAX_FIELD_BYTES = 8 * 1024
+"""Of one field, its name among them: what the reader of any field may cost is bounded by it."""
+MAX_TARGET_BYTES = 16 * 1024
+"""Of the first line's address: 500 job ids take 13.5 KiB."""
 MAX_LENGTH_DIGITS = 19
 """As many as the parser takes."""
-_LENGTH, _CODING, _EXPECT = b"content-length", b"transfer-encoding", b"expect"
+_LENGTH, _CODING, _EXPECT, _HOST = b"content-length", b"transfer-encoding", b"expect", b"host"
 _TOLD = frozenset((_LENGTH, _CODING, _EXPECT))
+_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%_~-]+\])(?::[0-9]{0,5})?")
+"""A host and a port (RFC 3986, 3.2); without a user, and without anything that begins a path."""
+_FIRST_LINE = re.compile(rb"[\r\n]*[^\r\n]* HTTP/[0-9.]+\r?\n")
 
 
 def refusal_of(method: bytes, version: str, headers: Headers) -> ServiceError | None:
@@ -39,7 +51,33 @@ def refusal_of(method: bytes, version: str, headers: Headers) -> ServiceError | 
         detail = "This is no proxy."
         return ServiceError(METHOD_NOT_ALLOWED, detail, headers={"Allow": "DELETE, GET, HEAD, POST, PUT"})
     told = [(name, value.strip().lower()) for name, value in headers if name in _TOLD]
-    return _refusal_of_told(version, told) if told else None
+    refusal = _refusal_of_told(version, told) if told else None
+    return refusal or _refusal_of_host(version, [value for name, value in headers if name == _HOST])
+
+
+def refusal_of_line(line: bytes) -> ServiceError | None:
+    """Return why a head's first line cannot be taken: the parser takes ``GET / RTSP/1.0`` for HTTP/1.0."""
+    return None if _FIRST_LINE.match(line) else ServiceError(HTTP_VERSION, "Speak HTTP/1.1, or HTTP/1.0.")
+
+
+def refusal_of_size(target: bytes, fields: int, *parts: bytes) -> ServiceError | None:
+    """Return why a head cannot be taken that has so many fields, the last of them of these parts; None if it can."""
+    if len(target) > MAX_TARGET_BYTES:
+        return ServiceError(TARGET_TOO_LONG, f"At most {MAX_TARGET_BYTES // 1024} KiB of an address are taken.")
+    if fields > MAX_FIELDS:
+        return ServiceError(HEADERS_TOO_LARGE, f"At most {MAX_FIELDS} header fields are taken.")
+    if sum(map(len, parts)) > MAX_FIELD_BYTES:
+        return ServiceError(HEADERS_TOO_LARGE, f"At most {MAX_FIELD_BYTES // 1024} KiB of one header field are taken.")
+    return None
+
+
+def _refusal_of_host(version: str, hosts: list[bytes]) -> ServiceError | None:
+    """Return why a head's hosts cannot be taken: there is one (RFC 9112, 3.2), which HTTP/1.0 may leave out."""
+    if len(hosts) > 1 or (not hosts and version != "1.0"):
+        return ServiceError(BAD_REQUEST, "Say once which host the request is for: one Host.")
+    if hosts and not _AUTHORITY.fullmatch(hosts[0].strip(b" \t")):
+        return ServiceError(BAD_REQUEST, "Host is the name of a host, and its port.")
+    return None
 
 
 def _refusal_of_told(version: str, told: list[tuple[bytes, bytes]]) -> ServiceError | None:

@@ -213,6 +213,9 @@ class LimitsDocument(Shape):
     max_queued_jobs: int
     max_queued_jobs_per_address: int
     max_queued_bytes_per_address: int
+    max_header_fields: int
+    max_header_field_bytes: int
+    max_target_bytes: int
     receive_timeout_seconds: float
     receive_min_bytes_per_second: int
     receive_rate_seconds: float

@@ -136,6 +136,108 @@ def test_an_upload_that_does_not_say_its_length_is_refused(idle: ServiceProcess,
     assert (answer.status, answer.json["code"]) == (411, "length_required")
 
 
+def lines(*fields: str | bytes) -> bytes:
+    """Return a head of these lines, whatever they end with."""
+    return b"".join(field if isinstance(field, bytes) else f"{field}\r\n".encode() for field in fields)
+
+
+GET, HOST = "GET /livez HTTP/1.1", "Host: a"
+STRICT = {
+    "no Host": (lines(GET, ""), 400, "bad_request"),
+    "two Hosts": (lines(GET, HOST, HOST, ""), 400, "bad_request"),
+    "two Hosts of 1.0": (lines("GET /livez HTTP/1.0", HOST, "host: b", ""), 400, "bad_request"),
+    "a Host with a user": (lines(GET, "Host: a@b", ""), 400, "bad_request"),
+    "a Host with a path": (lines(GET, "Host: x/../admin", ""), 400, "bad_request"),
+    "a Host with a query": (lines(GET, "Host: x?y", ""), 400, "bad_request"),
+    "a list of Hosts": (lines(GET, "Host: a b", ""), 400, "bad_request"),
+    "a port that is none": (lines(GET, "Host: a:b", ""), 400, "bad_request"),
+    "a backslash": (lines(GET, "Host: a\\b", ""), 400, "bad_request"),
+    "HTTP/1.2": (lines("GET /livez HTTP/1.2", HOST, ""), 400, "bad_request"),
+    "HTTP/3.0": (lines("GET /livez HTTP/3.0", HOST, ""), 400, "bad_request"),
+    "HTTP/0.9": (lines("GET /livez HTTP/0.9", HOST, ""), 505, "http_version"),
+    "RTSP": (lines("GET /livez RTSP/1.0", HOST, ""), 505, "http_version"),
+    "ICE": (lines("SOURCE /livez ICE/1.0", HOST, ""), 505, "http_version"),
+    "no version": (lines("GET /livez", HOST, ""), 505, "http_version"),
+    "a folded field": (lines(GET, HOST, "X: a", " b", ""), 400, "bad_request"),
+    "folded with a tab": (lines(GET, HOST, "X: a", "\tb", ""), 400, "bad_request"),
+    "folded at once": (lines(GET, f" {HOST}", ""), 400, "bad_request"),
+    "a bare CR": (lines(GET, HOST, "X: a\rb", ""), 400, "bad_request"),
+    "a bare LF": (lines(GET, HOST, b"X: a\n", ""), 400, "bad_request"),
+    "LF alone": (b"GET /livez HTTP/1.1\nHost: a\n\n", 400, "bad_request"),
+    "a NUL": (lines(GET, HOST, "X: a\0b", ""), 400, "bad_request"),
+    "a NUL in a name": (lines(GET, HOST, "X\0: a", ""), 400, "bad_request"),
+    "a blank before the colon": (lines(GET, HOST, "X : a", ""), 400, "bad_request"),
+    "no name": (lines(GET, HOST, ": a", ""), 400, "bad_request"),
+    "no colon": (lines(GET, HOST, "X", ""), 400, "bad_request"),
+    "a chunk's size with a sign": (head("PUT /f", CHUNKED) + b"-3\r\nabc\r\n0\r\n\r\n", 400, "bad_request"),
+    "a chunk's size with 0x": (head("PUT /f", CHUNKED) + b"0x3\r\nabc\r\n0\r\n\r\n", 400, "bad_request"),
+    "a chunk's size without end": (head("PUT /f", CHUNKED) + b"f" * 17 + b"\r\nabc", 400, "bad_request"),
+    "a chunk after LF alone": (head("PUT /f", CHUNKED) + b"3\nabc\r\n0\r\n\r\n", 400, "bad_request"),
+    "a chunk before LF alone": (head("PUT /f", CHUNKED) + b"3\r\nabc\n0\r\n\r\n", 400, "bad_request"),
+    "a chunk longer than it says": (head("PUT /f", CHUNKED) + b"2\r\nabc\r\n0\r\n\r\n", 400, "bad_request"),
+    "a long field": (head("GET /livez", "X: " + "x" * 8192), 431, "headers_too_large"),
+    "a long name": (head("GET /livez", "X" * 8190 + ": xyz"), 431, "headers_too_large"),
+    "many fields": (head("GET /livez", *["X: x"] * 100), 431, "headers_too_large"),
+    "a long field after the body": (
+        head("PUT /f", CHUNKED) + b"0\r\nX: " + b"x" * 8192 + b"\r\n\r\n",
+        431,
+        "headers_too_large",
+    ),
+    "many fields after the body": (
+        head("PUT /f", CHUNKED) + b"0\r\n" + b"X: x\r\n" * 101 + b"\r\n",
+        431,
+        "headers_too_large",
+    ),
+    "extensions longer than the body": (
+        head("PUT /f", CHUNKED) + (b"1;" + b"x" * 8000 + b"\r\nx\r\n") * 10,
+        431,
+        "headers_too_large",
+    ),
+    "a long address": (head("GET /" + "x" * 16 * 1024), 414, "target_too_long"),
+    "a long query": (head("GET /?" + "x" * 16 * 1024), 414, "target_too_long"),
+}
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("kind", STRICT)
+def test_a_head_that_is_not_as_it_should_be_is_refused(idle: ServiceProcess, kind: str, pieces: int) -> None:
+    sent, status, code = STRICT[kind]
+    length = -(-len(sent) // pieces)
+    with connected(idle) as connection:
+        for at in range(0, len(sent), length):
+            connection.sendall(sent[at : at + length])
+        answer = read_answer(connection)
+
+    assert (answer.status, answer.json["code"]) == (status, code)
+    assert answer.headers["Connection"] == "close"
+
+
+TAKEN = {
+    "a field just so long": head("GET /livez", "X: " + "x" * 8191),
+    "just so many fields": head("GET /livez", *["X: x"] * 99),
+    "just so long an address": head("GET /livez?" + "x" * (16 * 1024 - len("/livez?"))),
+    "HTTP/1.0 without a Host": b"GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    "an address of IPv6": lines(GET, "Host: [::1]:8000", ""),
+    "a port": lines(GET, "Host: a.example:80", ""),
+    "no name": lines(GET, "Host:", ""),
+    "blank lines before": b"\r\n\r\n" + head("GET /livez"),
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_a_head_that_just_is_is_taken(idle: ServiceProcess, kind: str) -> None:
+    with connected(idle) as connection:
+        connection.sendall(TAKEN[kind])
+        assert read_answer(connection).status == 200
+
+
+def test_a_body_in_many_chunks_with_short_extensions_is_taken(idle: ServiceProcess) -> None:
+    with connected(idle) as connection:
+        connection.sendall(head("PUT /f", CHUNKED) + b"1;a=b\r\nx\r\n" * 20_000 + chunk(b""))
+        assert read_answer(connection).json["source"]["size_bytes"] == 20_000
+
+
 BROKEN = {
     "noise": b"\r\nhello\r\n\r\n",
     "a bad head": head("PUT /f", LENGTH, CHUNKED) + BODY,

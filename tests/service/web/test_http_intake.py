@@ -55,7 +55,7 @@ def test_of_requests_sent_ahead_eight_wait_and_the_rest_is_not_read(live: LiveSe
         protocol = only(live)
         until(lambda: len(protocol.pipeline) >= MAX_WAITING_REQUESTS, what="requests that wait")
         until(lambda: protocol.flow.read_paused, what="the end of reading")
-        assert len(protocol.pipeline) <= MAX_WAITING_REQUESTS + 1
+        assert len(protocol.pipeline) == MAX_WAITING_REQUESTS
         assert len(protocol._intake) <= 256 * 1024
 
         act(live.parts.database, lambda each: job_table.cancel(each, job_id))
@@ -131,3 +131,14 @@ def test_the_intake_cuts_behind_heads_and_bodies() -> None:
 
     assert [bytes(intake.next_piece(left)) for left in (None, None, 4, None)] == [LIVEZ, LIVEZ, b"body", LIVEZ]
     assert len(intake) == 0
+
+
+@pytest.mark.parametrize("cut", range(1, len(LIVEZ)))
+def test_the_intake_finds_an_end_that_came_in_two(cut: int) -> None:
+    intake = Intake()
+    intake.add(LIVEZ[:cut])
+    begin = bytes(intake.next_piece(None))
+    intake.add(LIVEZ[cut:] + LIVEZ)
+
+    assert begin + bytes(intake.next_piece(None)) == LIVEZ
+    assert bytes(intake.next_piece(None)) == LIVEZ
