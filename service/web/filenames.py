@@ -6,18 +6,22 @@ import binascii
 import re
 from base64 import b64decode
 from quopri import decodestring
-from urllib.parse import parse_qsl, quote, unquote_to_bytes
+from urllib.parse import quote
 
-from service.web.charsets import NO_HINTS, Hints, decoded, decoded_as, escaped
-from service.web.disposition import raw_filename
+from service.web.charsets import NO_HINTS, Hints, decoded, decoded_as, ending, escaped
+from service.web.disposition import MAX_HEADER_BYTES, raw_filename
 
 MAX_SEMICOLONS = 100
 """In a ``Content-Disposition``: a parser's time grows with their square, 10 s for 64 KiB of nothing else."""
+
+MAX_ESCAPED_BYTES = 4 * 1024
+"""Of a percent-encoded name, from its end."""
 
 _WORD = re.compile(r"=\?([\w.:-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?\s]*)\?=")
 _WORDS = re.compile(r"=\?[\w.:*-]{1,60}\?[bBqQ]\?[^?\s]*\?=(?:[ \t]*=\?[\w.:*-]{1,60}\?[bBqQ]\?[^?\s]*\?=)*")
 _FORM_ESCAPES = {b"%22": b'"', b"%0D": b"\r", b"%0A": b"\n"}
 _ESCAPES = re.compile(rb"%[0-9A-Fa-f]{2}")
+_RUN_OF_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
 def name_of_disposition(header: str | bytes | None, hints: Hints = NO_HINTS, *, is_form: bool = False) -> str | None:
@@ -27,27 +31,36 @@ def name_of_disposition(header: str | bytes | None, hints: Hints = NO_HINTS, *, 
     part, whose escapes (RFC 7578, 4.2) are undone. That forbids ``filename*``; .NET and older libraries send it.
     """
     raw_header = header.encode("latin-1", "replace") if isinstance(header, str) else header
-    if not raw_header or raw_header.count(b";") > MAX_SEMICOLONS:
+    if not raw_header or raw_header.count(b";") > MAX_SEMICOLONS or len(raw_header) > MAX_HEADER_BYTES:
         return None
     raw = raw_filename(raw_header)
     extended = None if raw.extended is None else _extended(raw.extended, hints)
     if extended is not None or (raw.plain is None and raw.extended is None):
         return extended
     if raw.plain is None:
-        return escaped(unquote_to_bytes((raw.extended or b"").rpartition(b"'")[2]))
+        return escaped(_unquoted((raw.extended or b"").rpartition(b"'")[2]))
     return _plain(raw.plain, hints, is_form=is_form)
 
 
 def name_of_path(raw_path: bytes, hints: Hints = NO_HINTS) -> str:
     """Return the last segment of a request's path, percent-decoded once, as the client meant it."""
-    return decoded(unquote_to_bytes(raw_path.rsplit(b"/", 1)[-1]), hints)
+    return decoded(_unquoted(raw_path.rsplit(b"/", 1)[-1]), hints)
 
 
 def name_of_query(query: bytes, hints: Hints = NO_HINTS) -> str | None:
     """Return ``filename`` of a query, None where there is none or an empty one."""
-    items = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
-    found = next((value for name, value in items if name == "filename" and value), None)
-    return None if found is None else decoded(found.encode("latin-1"), hints)
+    items = (item.partition(b"=") for item in query.split(b"&"))
+    found = next((value for name, _, value in items if value and _unquoted(name[:40]) == b"filename"), None)
+    return None if found is None else decoded(_unquoted(found.replace(b"+", b" ")), hints)
+
+
+def _unquoted(raw: bytes) -> bytes:
+    """Return what percent-encoded bytes stand for, runs of escapes at a time: the standard library takes each alone."""
+    return _RUN_OF_ESCAPES.sub(_bytes_of, raw[-MAX_ESCAPED_BYTES:])
+
+
+def _bytes_of(run: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(run[0].replace(b"%", b"").decode())
 
 
 def attachment(name: str) -> bytes:
@@ -62,12 +75,13 @@ def _extended(value: bytes, hints: Hints) -> str | None:
     """Return what ``charset'language'value`` says (RFC 8187, 3.2), None where its charset says nothing."""
     parts = value.split(b"'", 2)
     if len(parts) < 3:
-        return decoded(unquote_to_bytes(value), hints)
-    raw = unquote_to_bytes(parts[2])
+        return decoded(_unquoted(value), hints)
+    raw = _unquoted(parts[2])
     return decoded_as(raw, parts[0].decode("latin-1")) if parts[0] else decoded(raw, hints)
 
 
 def _plain(raw: bytes, hints: Hints, *, is_form: bool) -> str:
+    raw = ending(raw)
     if raw.isascii():
         text = raw.decode()
         if "=?" in text and (said := _of_words(text)) is not None:
@@ -86,7 +100,7 @@ def _of_percents(raw: bytes) -> str | None:
     """
     if not _ESCAPES.search(raw):
         return None
-    inner = unquote_to_bytes(raw)
+    inner = _unquoted(raw)
     try:
         return None if inner.isascii() else inner.decode()
     except UnicodeDecodeError:

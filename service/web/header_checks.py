@@ -83,7 +83,7 @@ def check_type(said: Said) -> None:
 
 def check_coding(said: Said) -> None:
     """Refuse every coding but that of none."""
-    codings = {coding.strip().lower() for coding in said.value.split(",")}
+    codings = {coding.strip().lower() for coding in said.value.split(",", 10)}
     if not codings <= {"", "identity"}:
         detail = f"The bytes are announced as {said.value[:40]!r}; vacpack keeps those that arrive, so name no coding."
         raise said.refusal(CONTENT_ENCODING, detail)

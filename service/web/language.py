@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.language import DEFAULT, LANGUAGES
+from service.web.cookies import cookie_of
 from service.web.negotiation import listed, weights
 
 QUERY = "lang"
@@ -18,7 +19,7 @@ VARY = "Accept-Language, Cookie"
 
 def language_of(request: Request) -> str:
     """Return a tag of ``LANGUAGES``: from ``?lang=``, else the cookie, else ``Accept-Language``, else the default."""
-    for asked in (request.query_params.get(QUERY), request.cookies.get(COOKIE)):
+    for asked in (request.query_params.get(QUERY), cookie_of(request, COOKIE)):
         if asked is not None and asked in LANGUAGES:
             return asked
     return next(_matching(listed(request, "accept-language") or ""), DEFAULT)

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.web.cookies import cookie_of
+
 MOST_KEYS = 20
 """Half a kilobyte. Older jobs are managed by the keys on their pages."""
 EXTRA_SECONDS = 7 * 24 * 3600
@@ -26,7 +28,7 @@ def kept_keys(request: Request) -> list[str]:
 
     Another's key in it opens another's job only, so that the plain name counts wherever the other is not there.
     """
-    text = request.cookies.get(_HOST_NAME) or request.cookies.get(_NAME, "")
+    text = cookie_of(request, _HOST_NAME) or cookie_of(request, _NAME) or ""
     return [key for key in text.split(".", MOST_KEYS)[:MOST_KEYS] if _KEY.fullmatch(key)]
 
 

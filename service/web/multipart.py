@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
+from service.web.disposition import parameters_of
 from service.web.filenames import MAX_SEMICOLONS, name_of_disposition
 from service.web.form_edges import LF_ALONE, Closing, Opening
 from service.web.header_rules import gathered
 
-MAX_HEADER_BYTES = 64 * 1024
-"""Of one header of one part: names of 4,000 characters, percent-encoded, must fit."""
+MAX_HEADER_BYTES = 8 * 1024
+"""Of all headers of one part: a path of 900 Chinese characters, percent-encoded, fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class FormParser:
         self._header_name = b""
         self._header_value = b""
         self._headers: list[tuple[str, str]] = []
+        self._header_bytes = 0
         self._disposition = b""
         self._has_ended = False
         try:
@@ -144,7 +146,7 @@ class FormParser:
         raise ServiceError(BODY_TRUNCATED, "The form's closing boundary is missing; nothing was kept.")
 
     def _on_part_begin(self) -> None:
-        self._headers = []
+        self._headers, self._header_bytes = [], 0
         self._disposition = b""
 
     def _is_ours(self, data: bytes, end: int) -> bool:
@@ -167,6 +169,9 @@ class FormParser:
     def _on_header_end(self) -> None:
         if b"\n" in self._header_value:
             raise ServiceError(BAD_MULTIPART, LF_ALONE)
+        self._header_bytes += len(self._header_name) + len(self._header_value)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise ServiceError(BAD_MULTIPART, f"At most {MAX_HEADER_BYTES // 1024} KiB of headers of a part are taken.")
         name = self._header_name.decode("latin-1").lower()
         if name == "content-disposition":
             self._disposition = self._header_value
@@ -178,7 +183,7 @@ class FormParser:
             detail = f"A part's Content-Disposition has more than {MAX_SEMICOLONS} semicolons."
             raise ServiceError(BAD_MULTIPART, detail)
         headers = gathered(self._headers)
-        kind, parameters = parse_options_header(self._disposition)
+        kind, parameters = parameters_of(self._disposition)
         if kind != b"form-data" or b"name" not in parameters:
             raise ServiceError(BAD_MULTIPART, "A part has no Content-Disposition: form-data; name=….")
         name = parameters[b"name"].decode(errors="replace")
@@ -202,7 +207,7 @@ def boundary_of(content_type: str) -> bytes:
     Raises:
         ServiceError: bad_multipart, it names none.
     """
-    _, parameters = parse_options_header(content_type)
+    _, parameters = parameters_of(content_type)
     if boundary := parameters.get(b"boundary"):
         return boundary
     raise ServiceError(BAD_MULTIPART, "The Content-Type names no boundary.")

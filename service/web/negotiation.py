@@ -6,6 +6,13 @@ from enum import StrEnum
 
 from starlette.requests import Request
 
+MAX_MEMBERS = 50
+"""Of a list: those behind them are not read. Browsers send up to fifteen."""
+MAX_PARAMETERS = 5
+"""Of one member."""
+MAX_WEIGHT_LENGTH = 10
+"""Twice that of RFC 9110 (12.4.2)."""
+
 
 class Kind(StrEnum):
     """The three forms every answer about jobs and errors has."""
@@ -65,8 +72,8 @@ def listed(request: Request, name: str) -> str | None:
 def weights(header: str) -> dict[str, float]:
     """Return the names of a list like ``Accept``, in lower case, each with its weight (RFC 9110, 12.4.2)."""
     found: dict[str, float] = {}
-    for item in header.split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
+    for item in header.split(",", MAX_MEMBERS)[:MAX_MEMBERS]:
+        name, *parameters = (part.strip() for part in item.split(";", MAX_PARAMETERS)[:MAX_PARAMETERS])
         weight = 1.0
         for parameter in parameters:
             key, _, value = parameter.partition("=")
@@ -78,6 +85,6 @@ def weights(header: str) -> dict[str, float]:
 
 def _weight(value: str) -> float:
     try:
-        return min(1.0, max(0.0, float(value)))
+        return min(1.0, max(0.0, float(value[:MAX_WEIGHT_LENGTH])))
     except ValueError:
         return 0.0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from python_multipart.multipart import parse_options_header
-
 from service.errors import BAD_ENCODING, BAD_OPTION, LENGTH_MISMATCH, ServiceError
 from service.web.charsets import codec_of
+from service.web.disposition import parameters_of
 from service.web.part_encodings import DECODERS
 from storage.file_store import Chunk
 
@@ -61,8 +60,7 @@ class PartContent:
 
 def charset_of(headers: Mapping[str, str], default: str) -> str:
     """Return the charset that a field's ``Content-Type`` names, or the default (RFC 7578, 4.5)."""
-    # Not the standard library's reader: 64 KiB of semicolons take it 16 s, and this one 0.2 s.
-    _, parameters = parse_options_header(headers.get("content-type"))
+    _, parameters = parameters_of(headers.get("content-type"))
     return parameters.get(b"charset", b"").decode("latin-1").lower() or default
 
 

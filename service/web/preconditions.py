@@ -7,13 +7,17 @@ tags alone, all of them strong, and there dates are ignored, as 13.1.3 and 13.1.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from itertools import islice
 
 from starlette.requests import Request
 
 from service.errors import PRECONDITION_FAILED, ServiceError
 from service.web.negotiation import listed
 
+MAX_TAGS = 100
+MAX_DATE_LENGTH = 50
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
@@ -49,7 +53,12 @@ def is_named(request: Request, etag: str | None) -> bool:
     given = listed(request, "if-none-match")
     if given is None:
         return False
-    return given.strip() == "*" or etag in (tag for _, tag in _TAG.findall(given))
+    return given.strip() == "*" or any(tag == etag for _, tag in _tags(given))
+
+
+def _tags(given: str) -> Iterator[tuple[str, str]]:
+    """Yield the tags of a list with what makes them weak; those behind ``MAX_TAGS`` are not read."""
+    return ((found[1] or "", found[2]) for found in islice(_TAG.finditer(given), MAX_TAGS))
 
 
 def _check_match(request: Request, tags: tuple[str, ...], modified_at: int | None) -> None:
@@ -57,7 +66,7 @@ def _check_match(request: Request, tags: tuple[str, ...], modified_at: int | Non
     if given is None:
         if modified_at is not None and _is_since(request, "if-unmodified-since", modified_at):
             raise ServiceError(PRECONDITION_FAILED, "It was modified since the date in If-Unmodified-Since.")
-    elif given.strip() != "*" and not any(tag in tags for weak, tag in _TAG.findall(given) if not weak):
+    elif given.strip() != "*" and not any(tag in tags for weak, tag in _tags(given) if not weak):
         detail = "It is at another version than If-Match names; nothing was done. Ask for it again."
         raise ServiceError(PRECONDITION_FAILED, detail)
 
@@ -66,6 +75,6 @@ def _is_since(request: Request, name: str, modified_at: int) -> bool | None:
     """Return whether the modification is later than a header's date; None without one that can be read."""
     given = request.headers.getlist(name)
     try:
-        return modified_at > parsedate_to_datetime(given[0]).timestamp() if len(given) == 1 else None
+        return modified_at > parsedate_to_datetime(given[0][:MAX_DATE_LENGTH]).timestamp() if len(given) == 1 else None
     except (ValueError, OverflowError):
         return None

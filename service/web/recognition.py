@@ -25,7 +25,7 @@ ALPHABET_MARGIN_BITS = 9.0
 LIKELY_BITS = 12.0
 """What the reading is let off that the client's language or charset speaks for; the second of them, two thirds."""
 
-JUDGED_CHARACTERS = 128
+JUDGED_CHARACTERS = 64
 """As many are priced: a name longer than this tells no more, and the work stays bounded."""
 
 _ASCII, _NOISE_BYTE, _NOISE = 5.0, 7.6, 4.0

@@ -34,6 +34,8 @@ MAX_FIELD_BYTES = 8 * 1024
 """Of one field, its name among them: what the reader of any field may cost is bounded by it."""
 MAX_TARGET_BYTES = 16 * 1024
 """Of the first line's address: 500 job ids take 13.5 KiB."""
+MAX_PARAMETERS = 100
+"""Of a query. A list of mail addresses has ten."""
 MAX_LENGTH_DIGITS = 19
 """As many as the parser takes."""
 _LENGTH, _CODING, _EXPECT, _HOST = b"content-length", b"transfer-encoding", b"expect", b"host"
@@ -111,12 +113,14 @@ def settled_target(target: bytes) -> bytes:
     """Return a request's target with a path: a URL may end with its host (RFC 9112, 3.2.2).
 
     Raises:
-        ServiceError: bad_request, it cannot be read.
+        ServiceError: bad_request, it cannot be read; target_too_long, its query has too many parameters.
     """
     try:
         url = httptools.parse_url(target)
     except httptools.HttpParserError as error:
         raise ServiceError(BAD_REQUEST, "The request's target is neither a path nor a URL.") from error
+    if url.query and url.query.count(b"&") >= MAX_PARAMETERS:
+        raise ServiceError(TARGET_TOO_LONG, f"At most {MAX_PARAMETERS} parameters of an address are taken.")
     if url.path:
         return target
     return b"/?" + url.query if url.query else b"/"

@@ -113,7 +113,10 @@ def read_key(value: str | None) -> str | None:
     """
     if value is None or value == "":
         return None
-    key = _unquoted(value) if value[0] == '"' else value
+    # With every character behind a backslash it is twice as long, and two quotes.
+    if len(value) > 2 * MAX_KEY_LENGTH + 2:
+        value = ""
+    key = _unquoted(value) if value[:1] == '"' else value
     if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable():
         detail = f"Send a string of at most {MAX_KEY_LENGTH} printable characters, in double quotes."
         raise ServiceError(BAD_IDEMPOTENCY_KEY, detail)

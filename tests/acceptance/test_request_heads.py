@@ -194,6 +194,7 @@ STRICT = {
         "headers_too_large",
     ),
     "a long address": (head("GET /" + "x" * 16 * 1024), 414, "target_too_long"),
+    "many parameters": (head("GET /livez?" + "&" * 100), 414, "target_too_long"),
     "a long query": (head("GET /?" + "x" * 16 * 1024), 414, "target_too_long"),
 }
 

@@ -71,7 +71,7 @@ def test_the_charset_of_a_form_decides_what_is_too_short() -> None:
 
 
 @pytest.mark.parametrize(
-    "label", ["utf-7", "punycode", "idna", "hex", "rot13", "zip", "unicode_escape", "x" * 9999, "ü"]
+    "label", ["utf-7", "punycode", "idna", "hex", "rot13", "zip", "unicode_escape", "x" * 4000, "ü"]
 )
 def test_a_charset_that_no_name_is_in_is_never_looked_up(label: str) -> None:
     assert codec_of(label) is None
