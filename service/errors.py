@@ -58,6 +58,7 @@ LENGTH_REQUIRED = ErrorKind("length_required", 411, "The upload's length is not 
 PRECONDITION_FAILED = ErrorKind("precondition_failed", 412, "What the request asks for first is not so")
 UPLOAD_TOO_LARGE = ErrorKind("upload_too_large", 413, "The upload is larger than allowed")
 TOO_MANY_FILES = ErrorKind("too_many_files", 413, "The form holds more files than allowed")
+TOO_MANY_PARTS = ErrorKind("too_many_parts", 413, "The form holds more parts than allowed")
 TARGET_TOO_LONG = ErrorKind("target_too_long", 414, "The request's address is longer than allowed")
 URLENCODED = ErrorKind("urlencoded", 415, "This content type damages files")
 CONTENT_ENCODING = ErrorKind("content_encoding", 415, "Send the file as it is, without Content-Encoding")

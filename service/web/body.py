@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.errors import BAD_REQUEST, BODY_TRUNCATED, LENGTH_REQUIRED, RECEIVE_TIMEOUT, TOO_SLOW, ServiceError
+from service.errors import (
+    BAD_REQUEST,
+    BODY_TRUNCATED,
+    LENGTH_REQUIRED,
+    RECEIVE_TIMEOUT,
+    TOO_SLOW,
+    UPLOAD_TOO_LARGE,
+    ServiceError,
+)
 
 
 class ClientGone(Exception):
@@ -31,9 +39,10 @@ class Pace:
 class Body:
     """The chunks of one request."""
 
-    def __init__(self, request: Request, pace: Pace) -> None:
+    def __init__(self, request: Request, pace: Pace, *, max_bytes: int) -> None:
         self._request = request
         self._pace = pace
+        self._max_bytes = max_bytes
         self._waited_seconds = 0.0
         self._since_bytes = 0
         self.is_finished = False
@@ -45,7 +54,7 @@ class Body:
             ClientGone: the connection was lost, or its data was not HTTP any more.
             ServiceError: receive_timeout, after that much silence; too_slow, below that rate; body_truncated,
                 bad_request, its length is not the one of its ``Content-Length``, whatever the parser made of it;
-                length_required.
+                length_required; upload_too_large, more came than any upload may have, whatever it was.
         """
         declared, received = _declared_bytes(self._request), 0
         while not self.is_finished:
@@ -55,11 +64,16 @@ class Body:
             chunk = message.get("body", b"")
             self.is_finished = not message.get("more_body", False)
             received += len(chunk)
+            self._check_size(received)
             self._check_pace(len(chunk))
             if declared is not None:
                 _check_length(received, declared, is_finished=self.is_finished)
             if chunk:
                 yield chunk
+
+    def _check_size(self, received: int) -> None:
+        if received > self._max_bytes:
+            raise ServiceError(UPLOAD_TOO_LARGE, f"At most {self._max_bytes} bytes of a body are taken.")
 
     async def _next(self) -> Message:
         began = time.monotonic()

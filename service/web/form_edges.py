@@ -12,6 +12,21 @@ from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
 MAX_EDGE_BYTES = 64 * 1024
 """Of a preamble with the first boundary's line, and of an epilogue. Both are text for people, and are dropped."""
 
+OTHER_PARTS = 100
+"""So many parts a form may have besides its files: fields, and file inputs left empty."""
+_FRAMING_BYTES_A_PART = 1024
+
+
+def max_parts(max_files: int) -> int:
+    """Return how many parts a form may have that may have so many files."""
+    return max_files + OTHER_PARTS
+
+
+def max_framing_bytes(max_files: int) -> int:
+    """Return how much longer a form may be than what its parts hold: edges, boundaries and headers of parts."""
+    return 2 * MAX_EDGE_BYTES + _FRAMING_BYTES_A_PART * max_parts(max_files)
+
+
 LF_ALONE = "Lines of the form end with LF alone; they must end with CRLF (RFC 2046, 5.1.1)."
 
 # Blanks have a limit: where they come one by one, those before are looked at again with each.

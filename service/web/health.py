@@ -17,6 +17,7 @@ from service.errors import NOT_HEALTHY, ServiceError
 from service.failures import TROUBLES
 from service.settings import missing_for_email
 from service.web import documented
+from service.web.form_edges import max_parts
 from service.web.options import FORMATS, LEVELS
 from service.web.parts import Parts, parts_of
 from service.web.request_head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
@@ -119,6 +120,7 @@ async def limits(request: Request) -> dict[str, Any]:
     return {
         "max_upload_bytes": settings.max_upload_bytes,
         "max_files_per_upload": settings.max_files_per_upload,
+        "max_parts_per_form": max_parts(settings.max_files_per_upload),
         "max_queued_jobs": settings.max_queued_jobs,
         "max_queued_jobs_per_address": settings.max_queued_jobs_per_address,
         "max_queued_bytes_per_address": settings.max_queued_bytes_per_address,

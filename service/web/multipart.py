@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
+from service.errors import BAD_MULTIPART, BODY_TRUNCATED, TOO_MANY_PARTS, ServiceError
 from service.web.disposition import parameters_of
 from service.web.filenames import MAX_SEMICOLONS, name_of_disposition
 from service.web.form_edges import LF_ALONE, Closing, Opening
@@ -42,13 +42,17 @@ class PartEnds:
     """The part is whole."""
 
 
+class _TooManyParts(Exception):
+    """Nothing more of the form is read."""
+
+
 Event = PartBegins | PartEnds | memoryview
 
 
 class FormParser:
     """Turns the chunks of a body into events."""
 
-    def __init__(self, content_type: str) -> None:
+    def __init__(self, content_type: str, *, max_parts: int) -> None:
         boundary = boundary_of(content_type)
         self._close_line = b"\r\n--" + boundary + b"--"
         self._opening = Opening(boundary)
@@ -61,6 +65,7 @@ class FormParser:
         """Where in the chunk the last callback ended that told of bytes; -1: there was none."""
         self._header_name = b""
         self._header_value = b""
+        self._parts_left = self._max_parts = max_parts
         self._headers: list[tuple[str, str]] = []
         self._header_bytes = 0
         self._disposition = b""
@@ -88,9 +93,10 @@ class FormParser:
         """Return what ``chunk`` brings. Its data events are views into it: they keep it alive.
 
         Raises:
-            ServiceError: bad_multipart.
+            ServiceError: bad_multipart, too_many_parts.
         """
         self._events = []
+        self._check_parts()
         if not self._opening.is_open:
             chunk = self._opening.feed(chunk)
             self._has_ended = self._opening.is_closed
@@ -100,10 +106,17 @@ class FormParser:
             self._parse(chunk)
         return self._events
 
+    def _check_parts(self) -> None:
+        if self._parts_left < 0:
+            raise ServiceError(TOO_MANY_PARTS, f"At most {self._max_parts} parts of a form are taken.")
+
     def _parse(self, chunk: bytes) -> None:
         self._chunk, self._position = chunk, -1
         try:
             self._parser.write(chunk)
+        except _TooManyParts:
+            # Told with what comes next: those before it may already say what is wrong.
+            return
         except FormParserError as error:
             raise ServiceError(BAD_MULTIPART, self._explained(error)) from error
         if self._has_ended:
@@ -134,8 +147,9 @@ class FormParser:
         """Check that the closing boundary was there, and nothing of the form behind it.
 
         Raises:
-            ServiceError: body_truncated, bad_multipart.
+            ServiceError: body_truncated, bad_multipart, too_many_parts.
         """
+        self._check_parts()
         if self._has_ended:
             self._closing.close()
             return
@@ -146,6 +160,10 @@ class FormParser:
         raise ServiceError(BODY_TRUNCATED, "The form's closing boundary is missing; nothing was kept.")
 
     def _on_part_begin(self) -> None:
+        # Here, and not where parts are received: a chunk of empty ones holds thousands.
+        self._parts_left -= 1
+        if self._parts_left < 0:
+            raise _TooManyParts
         self._headers, self._header_bytes = [], 0
         self._disposition = b""
 

@@ -14,6 +14,7 @@ from service.web.body import Body
 from service.web.charsets import hints_of
 from service.web.digests import SHA_256, check_digests, digests_of, expected_digests, wants_sha256
 from service.web.filenames import name_of_disposition
+from service.web.form_edges import max_parts
 from service.web.header_checks import Place
 from service.web.header_rules import check_headers
 from service.web.multipart import FormParser, PartBegins, PartEnds
@@ -130,7 +131,7 @@ class FormReceiver:
             ClientGone, StorageFull, StorageFailed, ServiceError: the file that was arriving is not left; those that
                 were whole stand in the receipt, for the caller to remove.
         """
-        parser = FormParser(self._head.content_type)
+        parser = FormParser(self._head.content_type, max_parts=max_parts(self._max_files))
         try:
             async for chunk in body.chunks():
                 for event in parser.feed(chunk):

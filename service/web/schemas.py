@@ -210,6 +210,7 @@ class LimitsDocument(Shape):
 
     max_upload_bytes: int
     max_files_per_upload: int
+    max_parts_per_form: int
     max_queued_jobs: int
     max_queued_jobs_per_address: int
     max_queued_bytes_per_address: int

@@ -24,6 +24,7 @@ from service.web import answers, documented
 from service.web.arrivals import Arrival
 from service.web.audited import Audited
 from service.web.body import Body, ClientGone, Pace
+from service.web.form_edges import max_framing_bytes
 from service.web.negotiation import Kind, kind_of
 from service.web.options import check_count, read_options
 from service.web.parts import Parts, parts_of
@@ -88,7 +89,9 @@ async def put_short(request: Request, background: BackgroundTasks) -> Response:
 async def _take(request: Request, background: BackgroundTasks, raw_path: bytes | None) -> Response:
     """Answer an upload; an answer given before the body was read lingers until the client has seen it."""
     parts = parts_of(request)
-    body = Body(request, _pace(parts))
+    settings = parts.settings
+    max_bytes = settings.max_upload_bytes + max_framing_bytes(settings.max_files_per_upload)
+    body = Body(request, _pace(parts), max_bytes=max_bytes)
     # Not as a dependency: each costs an upload of 4 KiB some percent of its time.
     with Audited(request, Action.JOB_SUBMITTED) as audit:
         try:

@@ -100,7 +100,15 @@ _ERRORS = (
     "queue_full",
     "storage_full",
 )
-_FORM_ERRORS = ("bad_multipart", "bad_encoding", "length_mismatch", "too_many_files", "file_missing", "one_file_only")
+_FORM_ERRORS = (
+    "bad_multipart",
+    "bad_encoding",
+    "length_mismatch",
+    "too_many_files",
+    "too_many_parts",
+    "file_missing",
+    "one_file_only",
+)
 _ACCEPTED: Words = {
     "model": AcceptedJob,
     "description": "The receipt: the bytes and the job are on the disk. As text it is the job's URL alone.",

@@ -70,7 +70,7 @@ def chunks_of(
 
     async def read() -> tuple[list[bytes], Body]:
         scope = scope_of("PUT", "/a.txt", *headers)
-        body = Body(Request(scope, client.receive), Pace(timeout_seconds))
+        body = Body(Request(scope, client.receive), Pace(timeout_seconds), max_bytes=2**40)
         return [chunk async for chunk in body.chunks()], body
 
     return asyncio.run(read())
@@ -135,7 +135,7 @@ def test_a_body_of_another_length_is_an_error(declared: list[bytes], kind: Error
 def test_a_body_that_is_not_announced_is_none_in_http_1(version: str) -> None:
     async def read(**changes: Any) -> list[bytes]:
         client = Client([piece(b"", more=False)])
-        body = Body(Request(scope_of() | changes, client.receive), Pace(5))
+        body = Body(Request(scope_of() | changes, client.receive), Pace(5), max_bytes=2**40)
         return [chunk async for chunk in body.chunks()]
 
     with pytest.raises(ServiceError) as caught:

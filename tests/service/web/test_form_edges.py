@@ -112,7 +112,7 @@ def test_edges_have_a_limit(size: int) -> None:
 
 
 def test_an_edge_without_end_is_refused_before_its_end() -> None:
-    parser = FormParser(TYPE)
+    parser = FormParser(TYPE, max_parts=100)
     for _ in range(13):
         parser.feed(b"--b0 " * 1000)
 
@@ -176,7 +176,7 @@ def test_what_is_wrong_with_a_form_is_said(body: bytes, kind: ErrorKind, words: 
 
 def _of_nothing() -> ServiceError:
     with pytest.raises(ServiceError) as caught:
-        FormParser(TYPE).close()
+        FormParser(TYPE, max_parts=100).close()
     return caught.value
 
 
@@ -261,7 +261,7 @@ def test_content_with_the_boundary_in_it_is_never_cut_short_in_silence(
 
 
 def test_file_bytes_behind_a_preamble_are_views_and_not_copied_again() -> None:
-    parser = FormParser(TYPE)
+    parser = FormParser(TYPE, max_parts=100)
     first = parser.feed(b"text\r\n" + PART[:-6])
     chunk = b"y" * 100_000
     (view,) = parser.feed(chunk)
@@ -274,6 +274,6 @@ def test_file_bytes_behind_a_preamble_are_views_and_not_copied_again() -> None:
 def test_the_first_piece_of_an_ordinary_form_is_not_copied() -> None:
     body = b"--b0\r\n" + HEAD + b"y" * 100_000
 
-    views = [event for event in FormParser(TYPE).feed(body) if isinstance(event, memoryview)]
+    views = [event for event in FormParser(TYPE, max_parts=100).feed(body) if isinstance(event, memoryview)]
 
     assert [view.obj is body for view in views] == [True]

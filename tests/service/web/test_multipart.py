@@ -52,7 +52,7 @@ def parts_of(events: list[Event]) -> list[tuple[str, str | None, bytes]]:
 
 
 def parsed(chunks: list[bytes], content_type: str = CONTENT_TYPE) -> list[tuple[str, str | None, bytes]]:
-    parser = FormParser(content_type)
+    parser = FormParser(content_type, max_parts=100)
     events = [event for chunk in chunks for event in parser.feed(chunk)]
     parser.close()
     return parts_of(events)
@@ -110,7 +110,7 @@ def test_what_follows_the_closing_boundary_does_not_matter(epilogue: bytes) -> N
 
 
 def test_events_of_one_chunk_are_not_changed_by_the_next() -> None:
-    parser = FormParser(CONTENT_TYPE)
+    parser = FormParser(CONTENT_TYPE, max_parts=100)
     events = [list(parser.feed(FORM[at : at + 5])) for at in range(0, len(FORM), 5)]
 
     assert parts_of([event for some in events for event in some]) == WHOLE
@@ -119,14 +119,14 @@ def test_events_of_one_chunk_are_not_changed_by_the_next() -> None:
 def test_file_bytes_are_views_of_the_chunk_they_came_in() -> None:
     body = form_of('form-data; name="file"; filename="f"', b"y" * 100_000)
 
-    views = [event for event in FormParser(CONTENT_TYPE).feed(body) if isinstance(event, memoryview)]
+    views = [event for event in FormParser(CONTENT_TYPE, max_parts=100).feed(body) if isinstance(event, memoryview)]
 
     assert sum(view.nbytes for view in views if view.obj is body) >= 99_990
     assert all(view.readonly for view in views)
 
 
 def test_headers_of_a_part_are_known_by_their_lower_case_names() -> None:
-    begins = [event for event in FormParser(CONTENT_TYPE).feed(FORM) if isinstance(event, PartBegins)]
+    begins = [event for event in FormParser(CONTENT_TYPE, max_parts=100).feed(FORM) if isinstance(event, PartBegins)]
 
     assert begins[1].headers["content-type"] == "text/plain"
     assert begins[1].headers["repr-digest"] == "sha-256=:AAAA:"
@@ -149,7 +149,7 @@ def test_headers_of_a_part_are_known_by_their_lower_case_names() -> None:
     ],
 )
 def test_the_names_of_a_part_are_read(disposition: str, name: str, filename: str | None, is_file: bool) -> None:
-    begins = FormParser(CONTENT_TYPE).feed(form_of(disposition))[0]
+    begins = FormParser(CONTENT_TYPE, max_parts=100).feed(form_of(disposition))[0]
 
     assert isinstance(begins, PartBegins)
     assert (begins.name, begins.filename, begins.is_file) == (name, filename, is_file)
@@ -196,7 +196,7 @@ def test_what_is_no_form_is_refused(body: bytes) -> None:
 )
 def test_a_type_without_a_usable_boundary_is_refused(content_type: str) -> None:
     with pytest.raises(ServiceError) as caught:
-        FormParser(content_type)
+        FormParser(content_type, max_parts=100)
 
     assert caught.value.kind is BAD_MULTIPART
 

@@ -36,7 +36,7 @@ def body_of(client: str) -> bytes:
 
 def parts_of(client: str, chunks: list[bytes]) -> list[Part]:
     """Return the parts of a body as an upload would have them."""
-    parser = FormParser(INDEX[client]["content_type"])
+    parser = FormParser(INDEX[client]["content_type"], max_parts=100)
     parts: list[Part] = []
     content = PartContent({})
     for event in [event for chunk in chunks for event in parser.feed(chunk)]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -375,6 +376,57 @@ def test_what_the_body_tells_is_refused_and_nothing_is_left(
     app.refusal("POST", "/uploads", status, code, **request_)
 
     assert_nothing_is_left(app)
+
+
+EMPTY_PART = b'--b\r\nContent-Disposition: form-data; name="level"\r\n\r\n\r\n'
+LONG_HEAD = b'--b\r\nContent-Disposition: form-data; name="level"\r\nX: ' + b"x" * 8000 + b"\r\n\r\n\r\n"
+EMPTY_FILE = b'--b\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n\r\n'
+FILE = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(1000) + b"\r\n"
+WIDE: dict[str, tuple[Iterator[bytes], int, str]] = {
+    "preamble": (repeat(b"x" * 1000), 400, "bad_multipart"),
+    "epilogue": (chain([FILE, b"--b--\r\n"], repeat(b"x" * 1000)), 400, "bad_multipart"),
+    "headers of parts": (chain([FILE], repeat(LONG_HEAD)), 413, "upload_too_large"),
+    "one part's headers": (chain([FILE, EMPTY_PART[:-4]], repeat(b"X: x\r\n")), 400, "bad_multipart"),
+    "one part's header": (chain([FILE, EMPTY_PART[:-4], b"X: "], repeat(b"x" * 1000)), 400, "bad_multipart"),
+    "empty fields": (chain([FILE], repeat(EMPTY_PART)), 413, "too_many_parts"),
+    "empty fields at once": (chain([FILE], repeat(EMPTY_PART * 100)), 413, "too_many_parts"),
+    "empty files": (chain([FILE], repeat(EMPTY_FILE)), 413, "too_many_parts"),
+    "files": (repeat(FILE), 413, "too_many_files"),
+}
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_a_form_without_end_is_refused_whatever_it_is_made_of(start: Callable[..., InProcess], kind: str) -> None:
+    app = start(max_upload_bytes=250_000, max_files_per_upload=3)
+    pieces, status, code = WIDE[kind]
+    # More than the largest upload and what frames it is not even looked at.
+    size_bytes = 700_000 if code == "upload_too_large" else 400_000
+    content = b"".join(up_to(pieces, size_bytes))
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    app.refusal("POST", "/uploads", status, code, content=iter([content]), headers=headers)
+
+    assert_nothing_is_left(app)
+
+
+def up_to(pieces: Iterator[bytes], size_bytes: int) -> Iterator[bytes]:
+    """Yield pieces up to so many bytes."""
+    taken = 0
+    while taken < size_bytes:
+        piece = next(pieces)
+        taken += len(piece)
+        yield piece
+
+
+def test_a_form_of_many_empty_fields_is_taken(start: Callable[..., InProcess]) -> None:
+    app = start(max_files_per_upload=3)
+    content = FILE * 3 + EMPTY_PART * 100 + b"--b--\r\n"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = app.client.post("/uploads", content=content, headers=headers)
+
+    assert answer.status_code == 202
+    assert app.client.get("/limits").json()["max_parts_per_form"] == 103
 
 
 def test_options_after_the_files_are_checked_too(app: InProcess) -> None:
