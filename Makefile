@@ -1,6 +1,7 @@
 # Every command a developer or an operator of one machine needs. `make help` lists them.
 PYTHON ?= python3
 PORT ?= 8000
+FUZZ_SECONDS ?= 600
 DATA_DIR ?= ./data
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python requirements/install.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test coverage check bench docs screenshots lock clean
+.PHONY: help setup run test coverage check fuzz bench docs screenshots lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,6 +30,9 @@ check: setup ## Formatting, lint, types, import rules: what CI checks before the
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup ## Give every reader of what clients send input by chance for ten minutes (FUZZ_SECONDS=)
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
 bench: setup ## Measure against the tutorial's way in one run; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks

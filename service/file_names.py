@@ -98,7 +98,7 @@ def shortened(name: str, limit_bytes: int) -> str:
         return name
     stem, suffix = split_suffix(name)
     head = stem.encode()[: limit_bytes - len(suffix.encode())].decode(errors="ignore")
-    return stem[: _border(stem, len(head))].rstrip(_TRAILING) + suffix
+    return stem[: _border(stem, len(head))].rstrip(_TRAILING + "\u200c\u200d") + suffix
 
 
 def _clean_segment(segment: str) -> str:

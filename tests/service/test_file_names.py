@@ -234,3 +234,10 @@ def test_every_path_is_relative_and_bounded(path: str) -> None:
     assert archive_names([path]) == [cleaned]
     assert clean_name(path) == cleaned.rpartition("/")[2]
     assert not {"", ".", ".."} & set(cleaned.split("/"))
+
+
+def test_a_name_cut_at_a_joiner_stays_as_it_is() -> None:
+    name = clean_path("😀\u200d" * 35)
+
+    assert name == clean_path(name)
+    assert not name.endswith("\u200d")
