@@ -8,13 +8,13 @@ from base64 import b64decode
 from quopri import decodestring
 from urllib.parse import quote
 
-from service.web.charsets import NO_HINTS, Hints, decoded, decoded_as, ending, escaped
+from service.web.charsets import MAX_RAW_BYTES, NO_HINTS, Hints, decoded, decoded_as, ending, escaped
 from service.web.disposition import MAX_HEADER_BYTES, raw_filename
 
 MAX_SEMICOLONS = 100
 """In a ``Content-Disposition``: a parser's time grows with their square, 10 s for 64 KiB of nothing else."""
 
-MAX_ESCAPED_BYTES = 4 * 1024
+MAX_ESCAPED_BYTES = 3 * MAX_RAW_BYTES
 """Of a percent-encoded name, from its end."""
 
 _WORD = re.compile(r"=\?([\w.:-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?\s]*)\?=")
@@ -56,7 +56,16 @@ def name_of_query(query: bytes, hints: Hints = NO_HINTS) -> str | None:
 
 def _unquoted(raw: bytes) -> bytes:
     """Return what percent-encoded bytes stand for, runs of escapes at a time: the standard library takes each alone."""
-    return _RUN_OF_ESCAPES.sub(_bytes_of, raw[-MAX_ESCAPED_BYTES:])
+    return _RUN_OF_ESCAPES.sub(_bytes_of, _end_of_escaped(raw))
+
+
+def _end_of_escaped(raw: bytes) -> bytes:
+    """Return as much as is read, not beginning within an escape."""
+    begin = len(raw) - MAX_ESCAPED_BYTES
+    if begin <= 0:
+        return raw
+    cut = raw.find(b"%", max(0, begin - 2), begin)
+    return raw[cut + 3 if cut >= 0 else begin :]
 
 
 def _bytes_of(run: re.Match[bytes]) -> bytes:

@@ -26,7 +26,7 @@ NAMES = {
     "it's; rm -rf $HOME.txt": "it's; rm -rf $HOME.txt",
     "100%25 sure?#.txt": "100%25 sure_#.txt",
     "n" * 4000 + ".log": "n" * 236 + ".log",
-    "报" * 1300 + ".log": "报" * 78 + ".log",
+    "报" * 800 + ".log": "报" * 78 + ".log",
     "../../etc/passwd": "passwd",
     "C:\\Users\\me\\notes.txt": "notes.txt",
     "a\r\nX-Evil: 1": "aX-Evil_ 1",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from email.message import Message
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.file_names import clean_name
-from service.web.filenames import attachment, name_of_disposition, name_of_path
+from service.web.filenames import attachment, name_of_disposition, name_of_path, name_of_query
 
 ANY_NAME = st.text(max_size=400)
 
@@ -82,3 +82,12 @@ def test_an_attachment_gives_its_name_to_browsers_and_to_curl(name: str) -> None
     message = Message()
     message["content-disposition"] = f"attachment; filename*=UTF-8''{extended.decode()}"
     assert message.get_filename() == name
+
+
+@pytest.mark.parametrize("letters", [1300, 1366, 1367, 1800])
+@pytest.mark.parametrize("beginning", ["", "a", "ab"])
+def test_a_long_escaped_name_is_cut_between_letters(letters: int, beginning: str) -> None:
+    raw = quote(beginning + "报" * letters + ".log").encode()
+
+    assert set(name_of_path(b"/" + raw)) <= set(f"{beginning}报.log")
+    assert set(name_of_query(b"filename=" + raw) or "") <= set(f"{beginning}报.log")
