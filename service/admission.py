@@ -139,7 +139,7 @@ class Admission:
             free_bytes += freed_bytes
         if size_bytes > free_bytes:
             detail = "There is not enough room for this upload and its result; try again later, or with less."
-            raise ServiceError(STORAGE_FULL, detail, needed_bytes=size_bytes, available_bytes=max(0, free_bytes))
+            raise ServiceError(STORAGE_FULL, detail, needed_bytes=size_bytes)
 
     def _land(self, size_bytes: int, *, held_bytes: int) -> None:
         self._landed_bytes += size_bytes

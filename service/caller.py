@@ -34,6 +34,16 @@ class Callers:
             return None
         return str(address) if address.version == 4 else str(IPv6Network((address, 64), strict=False))
 
+    def is_this_machine(self, host: str | None) -> bool:
+        """Return whether the address is one of this machine's own for itself."""
+        address = None if host is None else _address(host)
+        return address is not None and address.is_loopback
+
+    def address_of(self, host: str | None) -> str | None:
+        """Return what is kept of who asks: an address, or nothing where it is none."""
+        address = None if host is None else _address(host)
+        return None if address is None else str(address)
+
 
 def read_trusted(value: str) -> tuple[_Network, ...]:
     """Return the networks in ``FORWARDED_ALLOW_IPS``, as uvicorn reads it; its ``*`` and names exempt nobody."""

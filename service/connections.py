@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from service.caller import Callers
 from service.errors import TOO_MANY_CONNECTIONS, ServiceError
+from service.security_headers import DEFAULTS
 from service.shares import Shares, over_share
 
 TELL_SECONDS = 60.0
@@ -89,5 +90,6 @@ def refusal_bytes(error: ServiceError) -> bytes:
     body = json.dumps(told | error.members).encode() + b"\n"
     lines = [f"HTTP/1.1 {kind.status} {kind.title}", "Content-Type: application/problem+json"]
     lines += [f"{name}: {value}" for name, value in error.headers.items()]
+    lines += [f"{name.decode()}: {value.decode()}" for name, value in DEFAULTS]
     lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
     return "\r\n".join(lines).encode() + body

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ServiceError
+from service.security_headers import completed
 from service.web.problems import LingeringResponse, problem
-from service.web.security_headers import completed
 
 LINGER_SECONDS = 1.0
 

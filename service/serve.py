@@ -25,8 +25,8 @@ from service.listening import bind, listen, url_of
 from service.open_files import raise_open_file_limit
 from service.settings import Settings, missing_for_email
 from service.slow_readers import SendPace
-from service.web.middleware import request_id
 from service.web.parts import Parts
+from service.web.request_id import request_id
 
 KEEP_ALIVE_SECONDS = 65
 """Longer than the usual 60 s of proxies, so that it is never us who closes a connection they are about to use."""

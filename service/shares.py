@@ -67,6 +67,14 @@ class Rates:
         self._clock = clock
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def seconds_left(self, caller: str | None) -> float:
+        """Return in how many seconds one may be tried, 0: now. Counts nothing."""
+        if caller is None or caller not in self._left:
+            return 0
+        left, seen = self._left[caller]
+        left += (self._clock() - seen) * self._per_second
+        return 0 if left >= 1 else (1 - left) / self._per_second
+
     def seconds_until_next(self, caller: str | None) -> float:
         """Count one, and return 0; or count nothing, and return in how many seconds it may be tried again."""
         if caller is None:

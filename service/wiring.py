@@ -37,6 +37,7 @@ from service.soundness import Sounding, trouble_with_database, trouble_with_file
 from service.web.arrivals import Arrivals
 from service.web.broadcaster import Broadcaster
 from service.web.conversions import Conversions
+from service.web.guesses import Guesses
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
 from service.web.parts import Parts
@@ -126,10 +127,12 @@ def make_parts(
         max_per_address=settings.max_event_streams_per_address,
     )
     metrics = HttpMetrics(database, store)
+    who, audit = callers(), AuditQueue(writer.run)
+    guesses = Guesses(who, audit.record, metrics.met)
     metrics.event_streams.set_function(lambda: events.open_streams)
     return Parts(
         settings=settings,
-        callers=callers(),
+        callers=who,
         database=database,
         writer=writer,
         store=store,
@@ -138,13 +141,13 @@ def make_parts(
         admission=admission,
         arrivals=Arrivals(),
         dispatcher=dispatcher,
-        audit=AuditQueue(writer.run),
+        audit=audit,
         query_rates=Rates(settings.max_queries_per_minute_per_address),
         board=board,
         watch=watch,
         events=events,
         conversions=Conversions(in_all=settings.max_conversions, per_address=settings.max_conversions_per_address),
-        keys=Keys(admin_token=admin_token(settings), secret=secret),
+        keys=Keys(admin_token=admin_token(settings), secret=secret, guesses=guesses),
         metrics=metrics,
         list_limiter=CapacityLimiter(LIST_THREADS),
         health_limiter=CapacityLimiter(1),

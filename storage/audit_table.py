@@ -35,6 +35,7 @@ class Action(StrEnum):
     ORIGINAL_DOWNLOADED = "original.downloaded"
     DELIVERIES_READ = "deliveries.read"
     AUDIT_READ = "audit.read"
+    KEY_REFUSED = "key.refused"
 
     @property
     def is_query(self) -> bool:

@@ -21,16 +21,16 @@ from starlette.requests import Request
 
 from service.audit import Requester
 from service.errors import INTERNAL_ERROR, SHUTTING_DOWN, TOO_MANY_QUERIES, ErrorKind, ServiceError
-from service.web.middleware import answer_of, request_id
+from service.web.guesses import AUDITED
+from service.web.middleware import answer_of
 from service.web.parts import Parts, parts_of
 from service.web.problems import HANDLED, told_as
+from service.web.request_id import request_id
 from storage.audit_table import Action, Actor
 from storage.file_store import is_job_id
 
 MAX_TEXT = 240
 """Characters looked at of what a client wrote: as many as a search takes."""
-
-MAX_CLIENT = 64
 
 _TOLD = frozenset({"q", "status", "limit", "cursor", "format", "action", "job"})
 """Parameters that are kept. Never ``key``."""
@@ -43,6 +43,7 @@ class Audited:
         parts = parts_of(request)
         given = request.path_params.get("job_id", "")
         self._parts = parts
+        request.scope[AUDITED] = True
         self._answer = answer_of(request)
         self._action = action
         self._details = details or {}
@@ -51,7 +52,7 @@ class Audited:
         if parts.keys.is_admin(request):
             self._actor = Actor.ADMIN
         self._caller = parts.caller_of(request)
-        self._client = request.client.host[:MAX_CLIENT] if request.client else None
+        self._client = parts.callers.address_of(request.client.host if request.client else None)
         self._status = 0
         self._is_written = False
 

@@ -30,6 +30,10 @@ from storage.trouble import Trouble
 
 router = APIRouter(tags=["operations"])
 
+LATER = {"Retry-After": "5"}
+PASSED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "via")
+"""What proxies add to requests."""
+
 WORKER_SILENCE_MILLISECONDS = 15_000
 """A worker gives a sign of life every few seconds; after this it does not count as alive."""
 
@@ -48,9 +52,21 @@ async def readyz(request: Request) -> dict[str, Any]:
     checks["accepting"] = not parts.watch.is_draining
     lost = parts.lookout.lost()
     checks |= dict.fromkeys(lost, False)
+    is_told = _is_operator(request, parts)
     if not all(checks.values()):
-        raise _not_healthy(checks, reasons, lost)
-    return {"status": "ok", "checks": checks, "warnings": await parts.read(_warnings)}
+        raise _not_healthy(checks, reasons, lost) if is_told else ServiceError(NOT_HEALTHY, "Not ready.", headers=LATER)
+    return {"status": "ok", "checks": checks, "warnings": await parts.read(_warnings)} if is_told else {"status": "ok"}
+
+
+def _is_operator(request: Request, parts: Parts) -> bool:
+    """Return whether to tell what is wrong: to the admin, and to who asks on this machine, past any proxy.
+
+    A proxy may pass on nothing that tells its clients from it; where people come by one, ``public_url`` says so.
+    """
+    if parts.keys.is_admin(request):
+        return True
+    is_passed_on = bool(parts.settings.public_url) or any(name in request.headers for name in PASSED_ON)
+    return not is_passed_on and parts.callers.is_this_machine(request.client.host if request.client else None)
 
 
 def _warnings(connection: Connection) -> list[str]:
@@ -72,8 +88,7 @@ def _not_healthy(
         *(f"{_capital(str(error))}." for error in lost.values()),
     ]
     told = {name: str(reason) for name, reason in reasons.items()}
-    headers = {"Retry-After": "5"}
-    return ServiceError(NOT_HEALTHY, " ".join(sentences), headers=headers, checks=checks, reasons=told)
+    return ServiceError(NOT_HEALTHY, " ".join(sentences), headers=LATER, checks=checks, reasons=told)
 
 
 def _capital(sentence: str) -> str:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from service.commands import is_key
 from service.errors import ADMIN_ONLY, CROSS_SITE, KEY_NEEDED, ServiceError
+from service.web.guesses import Guesses
 from service.web.manage_cookie import kept_keys
 from service.web.sites import tells_its_site
 from storage.file_store import base32
@@ -25,9 +26,11 @@ JOB_ID_HEADER = "Vacpack-Job-Id"
 class Keys:
     """Makes manage keys, and checks what requests bring."""
 
-    def __init__(self, *, admin_token: str, secret: bytes) -> None:
+    def __init__(self, *, admin_token: str, secret: bytes, guesses: Guesses | None = None) -> None:
+        """``guesses`` counts what opens nothing."""
         self._admin_token = admin_token
         self._secret = secret
+        self._guesses = guesses
 
     def manage_key(self, job_id: str) -> str:
         """Return the job's manage key: 128 bits as 26 base32 characters."""
@@ -42,8 +45,8 @@ class Keys:
         return given is not None and hmac.compare_digest(given.encode(), self._admin_token.encode())
 
     def check_admin(self, request: Request) -> None:
-        """Raise admin_only unless the request brings the admin token."""
-        if not self.is_admin(request):
+        """Raise admin_only unless the request brings the admin token; too_many_guesses before it is looked at."""
+        if not self._opens(request, self.is_admin(request)):
             detail = "Send Authorization: Bearer with the admin token, which lies in the data folder."
             raise ServiceError(ADMIN_ONLY, detail, headers={"WWW-Authenticate": "Bearer"})
 
@@ -51,7 +54,7 @@ class Keys:
         """Return whether the request may change the job whose key has this digest."""
         bearer = _bearer(request)
         if bearer is not None:
-            return is_key(bearer, manage_key_digest) or self.is_admin(request)
+            return self._opens(request, is_key(bearer, manage_key_digest) or self.is_admin(request))
         named = request.query_params.get("key")
         given = (named,) if named else kept_keys(request)
         return any(is_key(key, manage_key_digest) for key in given)
@@ -70,6 +73,18 @@ class Keys:
             return
         if not tells_its_site(dict(request.scope["headers"])):
             raise ServiceError(CROSS_SITE, "A cookie counts only where the browser says which page sent the request.")
+
+    def _opens(self, request: Request, is_right: bool) -> bool:
+        """Return this, and count a bearer that is not right; whoever has tried too often is told neither.
+
+        Raises:
+            ServiceError: too_many_guesses.
+        """
+        if self._guesses is not None and _bearer(request) is not None:
+            self._guesses.check(request)
+            if not is_right:
+                self._guesses.count(request)
+        return is_right
 
 
 def _bearer(request: Request) -> str | None:

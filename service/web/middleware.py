@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
@@ -16,15 +15,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, UNKNOWN_HOST, ErrorKind, ServiceError
+from service.security_headers import completed
 from service.web.addresses import settle
 from service.web.metrics import HttpMetrics
 from service.web.problems import LingeringResponse, problem
-from service.web.security_headers import completed
+from service.web.request_id import request_id
 from service.web.sites import Headers, Sites
 from service.web.streams import DamagedWhile
-
-request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request under way, for the log."""
 
 
 @dataclass(slots=True)

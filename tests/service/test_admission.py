@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service import admission
@@ -109,12 +109,8 @@ def test_room_is_kept_for_the_upload_and_its_result_above_the_reserve() -> None:
     refusal = refused(gate.admit, 101)
 
     assert refusal.kind is STORAGE_FULL
-    assert refusal.members == {"needed_bytes": 202, "available_bytes": 200}
+    assert refusal.members == {"needed_bytes": 202}
     gate.admit(100)
-
-
-def test_there_is_never_less_than_nothing_available() -> None:
-    assert refused(admission_over(Disk(free_bytes=5), min_free_bytes=100).admit, 1).members["available_bytes"] == 0
 
 
 def test_reservations_of_parallel_uploads_add_up() -> None:
@@ -240,11 +236,12 @@ def test_the_room_for_a_result_stays_reserved_when_the_upload_became_a_job(clock
     reservation.close(became_job=True)
 
     # 1000 less the 300 stored, less 300 for its result.
-    assert refused(gate.admit, 201).members == {"needed_bytes": 402, "available_bytes": 400}
+    assert refused(gate.admit, 201).members == {"needed_bytes": 402}
     gate.admit(200).close(became_job=False)
     disk.backlog = Backlog(1, 0, 300, 0.0)
     clock[0] += 1
-    assert refused(gate.admit, 201).members["available_bytes"] == 400
+    assert refused(gate.admit, 201).kind is STORAGE_FULL
+    gate.admit(200)
 
 
 def test_an_upload_without_a_size_reserves_as_it_comes() -> None:
@@ -278,6 +275,7 @@ def test_the_table_is_looked_at_a_few_times_a_second_only(clock: list[float]) ->
     assert disk.looks == 2
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(

@@ -17,6 +17,7 @@ GET_AUDIT: Words = {
     "operation_id": "get_audit",
     "summary": "Who did what, newest first (admin)",
     "response_model": AuditPage,
-    "responses": {200: {"description": "The events."}} | problems("admin_only", "bad_option", "too_many_queries"),
+    "responses": {200: {"description": "The events."}}
+    | problems("admin_only", "too_many_guesses", "bad_option", "too_many_queries"),
     "openapi_extra": {"parameters": [_ACTION, _JOB]},
 }

@@ -14,7 +14,7 @@ _MESSAGE_ID = parameter(
     {"type": "string", "pattern": "^[a-z2-7]{26}$"},
     required=True,
 )
-_MANAGE = ("key_needed", "job_not_found")
+_MANAGE = ("too_many_guesses", "key_needed", "job_not_found")
 
 GET_DELIVERIES: Words = {
     "operation_id": "get_deliveries",

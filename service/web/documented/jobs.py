@@ -26,7 +26,7 @@ _IDS = parameter(
     {"type": "string", "pattern": "^[a-z2-7]{26}(,[a-z2-7]{26}){0,499}$"},
 )
 _STATUS_MATCH = IF_MATCH | {"description": "ETags of the job's status, or `*`: at any other version nothing is done."}
-_MANAGE = ("key_needed", "cross_site", "job_not_found", "job_expired", "precondition_failed")
+_MANAGE = ("too_many_guesses", "key_needed", "cross_site", "job_not_found", "job_expired", "precondition_failed")
 _HEADERS = {
     "ETag": header("Changes with the status; each form has its own, a page has none."),
     "Retry-After": header("Seconds until asking again is worth while; until the job has ended.", "integer"),
@@ -51,7 +51,7 @@ GET_JOBS: Words = {
     "response_model": JobPage | SeveralJobs,
     "responses": {200: {"description": "The jobs."}}
     | NOT_MODIFIED
-    | problems("admin_only", "precondition_failed", "bad_option", "too_many_queries"),
+    | problems("admin_only", "too_many_guesses", "precondition_failed", "bad_option", "too_many_queries"),
     "openapi_extra": {"parameters": [_IDS, *_WAIT]},
 }
 _EVENTS_TEXT = (

@@ -36,5 +36,6 @@ LIMITS: Words = {
 METRICS: Words = {
     "operation_id": "metrics",
     "summary": "Metrics for Prometheus (admin)",
-    "responses": {200: {"description": "The text format.", "content": TEXT}} | problems("admin_only", "storage_failed"),
+    "responses": {200: {"description": "The text format.", "content": TEXT}}
+    | problems("admin_only", "too_many_guesses", "storage_failed"),
 }

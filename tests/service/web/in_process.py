@@ -20,13 +20,14 @@ from service.wiring import Service
 from service.work.work_settings import work_settings
 from storage.local_files import LocalFiles
 from tests.service.work.bench import Bench
-from tests.storage.job_builder import Row
+from tests.storage.job_builder import Row, everything
 
 TEXT = {"Accept": "text/plain"}
 PAGE = {"Accept": "text/html"}
 FROM_PAGE = PAGE | {"Origin": "http://testserver"}
 """What a browser sends from the service's own page, to change something."""
 PRINTABLE = "".join(map(chr, range(32, 127)))
+HERE = ("127.0.0.1", 50000)
 ADMIN = {"Authorization": "Bearer the-admin-token-of-tests"}
 
 
@@ -119,7 +120,19 @@ def in_process(settings: Settings) -> Iterator[InProcess]:
     parts = service.parts
     assert isinstance(parts.store, LocalFiles)
     application = create_app(parts, life)
-    with TestClient(in_ascii(application), raise_server_exceptions=False) as client:
+    with TestClient(in_ascii(application), raise_server_exceptions=False, client=HERE) as client:
         # Tests say what they accept.
         del client.headers["accept-encoding"]
         yield InProcess(client, application, parts, Bench(parts.database, parts.store, work_settings(settings)))
+
+
+def events(app: InProcess) -> list[Row]:
+    """Return all events, oldest first, after everything that waits has been written."""
+    app.client.portal.call(_written, app)  # type: ignore[union-attr]
+    return everything(app.parts.database)["audit_events"]
+
+
+async def _written(app: InProcess) -> None:
+    task = app.parts.audit._task
+    if task is not None:
+        await task

@@ -22,25 +22,13 @@ from storage.errors import StorageFailed
 from storage.lifecycle import MessageKind
 from storage.local_files import LocalFiles
 from storage.outbox import Subscriber, subscribe
-from tests.service.web.in_process import ADMIN, InProcess, from_address, key_of
-from tests.storage.job_builder import Row, act, change_row, everything, row_of
+from tests.service.web.in_process import ADMIN, InProcess, events, from_address, key_of
+from tests.storage.job_builder import act, change_row, everything, row_of
 
 UNKNOWN = "z" * 26
 WRONG = {"Authorization": "Bearer wrong"}
 
 Start = Callable[..., InProcess]
-
-
-def events(app: InProcess) -> list[Row]:
-    """Return all events, oldest first, after everything that waits has been written."""
-    app.client.portal.call(_written, app)  # type: ignore[union-attr]
-    return everything(app.parts.database)["audit_events"]
-
-
-async def _written(app: InProcess) -> None:
-    task = app.parts.audit._task
-    if task is not None:
-        await task
 
 
 def told(app: InProcess) -> list[tuple[str, str, int | None]]:
@@ -72,7 +60,7 @@ def test_an_event_names_the_request_and_where_it_came_from(app: InProcess) -> No
 
     [event] = events(app)
     assert answer.headers["x-request-id"] == "my-request"
-    assert (event["request_id"], event["client"], event["job_id"]) == ("my-request", "testclient", None)
+    assert (event["request_id"], event["client"], event["job_id"]) == ("my-request", "127.0.0.1", None)
 
 
 def test_lists_and_searches_are_told_apart_with_what_was_asked_for(app: InProcess) -> None:
@@ -258,7 +246,10 @@ def test_changes_that_are_refused_leave_no_more_events_than_queries(start: Start
         app.client.put("/uploads/a?format=strange", headers=from_address("192.0.2.1"))
     app.client.put("/uploads/a", content=b"x", headers=from_address("192.0.2.1"))
 
-    assert [status for *_, status in told(app)] == [422] * 3 + [202]
+    *refused, taken = [status for *_, status in told(app)]
+    # A slow machine may be at it for long enough to be allowed another.
+    assert (taken, set(refused)) == (202, {422})
+    assert 3 <= len(refused) < 10
 
 
 def test_what_changes_nothing_is_not_audited_where_only_the_reserve_is_left(start: Start) -> None:

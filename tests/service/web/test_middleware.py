@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from service.web.metrics import HttpMetrics
-from service.web.middleware import RequestScope, request_id
+from service.web.middleware import RequestScope
+from service.web.request_id import request_id
 from service.web.sites import Sites
 from tests.service.web.in_process import ADMIN, InProcess
 
