@@ -99,7 +99,8 @@ class RequestScope:
 
     def _refusal_of(self, scope: Scope, headers: Headers) -> ServiceError | None:
         host = headers.get(b"host")
-        if host is not None and not self._sites.is_known(host):
+        # Without a name there is none that could be another's: no browser leaves it out.
+        if host and not self._sites.is_known(host):
             return ServiceError(UNKNOWN_HOST, _UNKNOWN)
         if scope["method"] in _CHANGING and self._sites.is_foreign(scope, headers):
             return ServiceError(CROSS_SITE, "Open the service's own page and send it from there.")

@@ -220,7 +220,7 @@ TAKEN = {
     "just so long an address": head("GET /livez?" + "x" * (16 * 1024 - len("/livez?"))),
     "HTTP/1.0 without a Host": b"GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "an address of IPv6": lines(GET, "Host: [::1]:8000", ""),
-    "a port": lines(GET, "Host: a.example:80", ""),
+    "a port": lines(GET, "Host: localhost:80", ""),
     "no name": lines(GET, "Host:", ""),
     "blank lines before": b"\r\n\r\n" + head("GET /livez"),
 }

@@ -23,7 +23,7 @@ from storage.due_messages import FIRST_OF_OTHERS_SQL, FIRST_SQL, find_due
 from storage.lifecycle import MessageKind
 from storage.models import outbox as outbox_table
 from storage.outbox import Subscriber
-from tests.storage.job_builder import WORKER, Row, act, row_of, submit
+from tests.storage.job_builder import WORKER, Row, act, change_row, row_of, submit
 from tests.storage.test_outbox import HOOK, MAIL, cancel, messages, subscribed
 
 DELIVERED = DeliveryEnd("delivered", 200, None)
@@ -76,7 +76,8 @@ def deliveries(database: Database, job_id: str) -> list[tuple[int, str | None, i
 
 
 def second_end(database: Database, job_id: str) -> None:
-    """Have the job end once more, as after a retry."""
+    """Have the job end once more, as after a retry, and in another way: of the same nobody is told twice."""
+    change_row(database, job_id, status="failed")
     seq = row_of(database, job_id)["seq"]
     act(database, lambda connection: outbox.add_for_ended(connection, seq))
 

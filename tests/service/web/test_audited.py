@@ -246,10 +246,10 @@ def test_changes_that_are_refused_leave_no_more_events_than_queries(start: Start
         app.client.put("/uploads/a?format=strange", headers=from_address("192.0.2.1"))
     app.client.put("/uploads/a", content=b"x", headers=from_address("192.0.2.1"))
 
-    *refused, taken = [status for *_, status in told(app)]
+    statuses = [status for *_, status in told(app)]
+    assert statuses.count(202) == 1
     # A slow machine may be at it for long enough to be allowed another.
-    assert (taken, set(refused)) == (202, {422})
-    assert 3 <= len(refused) < 10
+    assert 3 <= statuses.count(422) == len(statuses) - 1 < 10
 
 
 def test_what_changes_nothing_is_not_audited_where_only_the_reserve_is_left(start: Start) -> None:
