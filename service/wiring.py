@@ -216,7 +216,8 @@ class Service:
         """Take up what the last process left: its jobs at once, blaming nobody, and uploads that became no job."""
         sweeper = _sweeper(self._settings, self._database, self._store, receives_alone=self._owner.is_serving)
         sweeper.put_back()
-        sweeper.rows()
+        # Leases are judged by the upkeep: a worker that lives may not have been let renew them just now.
+        sweeper.rows(with_lapsed=False)
         sweeper.files(source_grace_seconds=0)
 
     async def start(self) -> None:

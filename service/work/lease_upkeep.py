@@ -21,7 +21,8 @@ asleep, all leases run out, and nobody's worker is to blame. Then each is renewe
 pause (``loop``), 5 s, before anybody may take it up."""
 
 LONGEST_GAP_SECONDS = 5.0
-"""Between two rounds; a longer one is trouble too: the machine slept, or this process was stopped."""
+"""Between two rounds, or in one until the lock is had. More is trouble too: the machine slept, this process was
+stopped, or another program kept the database locked."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,14 +54,10 @@ class LeaseUpkeep:
             sqlalchemy.exc.DBAPIError, StorageError: the database or the store is in trouble; the time of health begins
                 anew.
         """
-        now, before = self._clock(), self._round_at
-        self._round_at = now
-        if now - before > LONGEST_GAP_SECONDS:
-            self._well_since = now
+        before, self._round_at = self._round_at, self._clock()
+        self._note_gap(before)
         try:
-            rescued = self._sweeper.rescue_dead()
-            if now - self._well_since >= HEALTHY_SECONDS:
-                rescued += self._rescue_lapsed()
+            rescued = self._sweeper.rescue_dead() + self._rescue_lapsed()
         except Exception:
             self._well_since = self._clock()
             raise
@@ -68,10 +65,21 @@ class LeaseUpkeep:
             self._on_rescue()
 
     def _rescue_lapsed(self) -> int:
-        rescued = self._sweeper.rescue_lapsed()
+        # Each round takes the lock: who does not ask for it does not notice that nobody gets it.
+        rescued = self._sweeper.rescue_lapsed(self._is_well)
         if rescued:
             _log.warning("leases that were over have been taken up", extra={"jobs": rescued})
         return rescued
+
+    def _is_well(self) -> bool:
+        """Say whether it has been well for long enough, now that the lock is held: waiting for it is trouble too."""
+        self._note_gap(self._round_at)
+        return self._clock() - self._well_since >= HEALTHY_SECONDS
+
+    def _note_gap(self, before: float) -> None:
+        now = self._clock()
+        if now - before > LONGEST_GAP_SECONDS:
+            self._well_since = now
 
 
 def lease_upkeep(sweeper: Sweeper, on_rescue: Callable[[], object]) -> Loop:

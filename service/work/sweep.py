@@ -16,7 +16,6 @@ from itertools import islice
 from typing import TypeVar
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import OperationalError
 
 from service.work.life_lock import LifeLocks
 from service.work.timekeeping import keep_time
@@ -64,7 +63,6 @@ class Sweeper:
         settings: WorkSettings,
         *,
         receives_alone: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``receives_alone``: no other process receives uploads into the store, so that a grace of zero is safe."""
         self._receives_alone = receives_alone
@@ -72,8 +70,6 @@ class Sweeper:
         self._store = store
         self._locks = locks
         self._settings = settings
-        self._clock = clock
-        self._troubled_at = -math.inf
 
     def keep_time(self) -> None:
         """Look at the clocks, so that what follows knows how much time has certainly passed."""
@@ -86,9 +82,12 @@ class Sweeper:
         """
         return sum(self._rescue_worker(worker_id) for worker_id in self._locks.dead())
 
-    def rescue_lapsed(self) -> int:
-        """Queue again, or fail, the jobs whose lease is over; return how many."""
-        return self._remove_outputs(self._change(rescue_lapsed))
+    def rescue_lapsed(self, may_rescue: Callable[[], bool] = lambda: True) -> int:
+        """Queue again, or fail, the jobs whose lease is over; return how many.
+
+        ``may_rescue`` is asked when the database's lock is held: who had to wait for it knows only then.
+        """
+        return self._remove_outputs(self._change(lambda c: rescue_lapsed(c) if may_rescue() else []))
 
     def expire(self) -> int:
         """Expire ended jobs whose time is over; return how many files that removed."""
@@ -147,21 +146,10 @@ class Sweeper:
         return self._store.quarantine.make_room(short_bytes) if short_bytes > 0 else 0
 
     def rows(self, *, with_lapsed: bool = True) -> SweepCounts:
-        """Do what is cheap and pressing: everything that begins with the table; ``with_lapsed``, leases too.
-
-        For a lease's time after the database could not be written no lease has lapsed: who lives could not renew it.
-        """
-        try:
-            return self._rows(with_lapsed)
-        except OperationalError:
-            self._troubled_at = self._clock()
-            raise
-
-    def _rows(self, with_lapsed: bool) -> SweepCounts:
+        """Do what is cheap and pressing: everything that begins with the table; ``with_lapsed``, leases too."""
         self.keep_time()
-        is_steady = self._clock() - self._troubled_at > self._settings.lease_milliseconds / 1000
         return SweepCounts(
-            rescued=self.rescue_dead() + (self.rescue_lapsed() if with_lapsed and is_steady else 0),
+            rescued=self.rescue_dead() + (self.rescue_lapsed() if with_lapsed else 0),
             expired_files=self.expire(),
             pruned=self.prune(),
             pruned_audit_events=self.prune_audit_events(),

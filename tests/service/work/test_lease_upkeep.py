@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from service.work.lease_upkeep import HEALTHY_SECONDS, LONGEST_GAP_SECONDS, LeaseUpkeep
 from service.work.life_lock import LifeLocks
 from service.work.sweep import Sweeper
+from storage.database import Database
 from tests.service.work.bench import WORKER, Bench
 from tests.storage import job_builder
 
@@ -78,3 +83,37 @@ def test_after_a_sleep_of_the_machine_too(scene: Scene) -> None:
 
     assert scene.pass_by(HEALTHY_SECONDS) == "running"
     assert scene.pass_by(1) == "queued"
+
+
+def test_whoever_had_to_wait_for_the_lock_lets_others_have_it_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert scene.pass_by(HEALTHY_SECONDS - 1) == "running"
+    give = type(scene.bench.database).free
+
+    def late(database: Database, change: Callable[[Connection], Any], **how: Any) -> Any:
+        """The lock is given at last: another program held it, and every heartbeat waits for it too."""
+
+        def held(connection: Connection) -> Any:
+            scene.now += LONGEST_GAP_SECONDS + 1
+            return change(connection)
+
+        return give(database, held, **how)
+
+    with monkeypatch.context() as locked:
+        locked.setattr(type(scene.bench.database), "free", late)
+        assert scene.pass_by(1) == "running"
+
+    assert scene.pass_by(HEALTHY_SECONDS) == "running"
+    assert scene.pass_by(1) == "queued"
+
+
+def test_every_round_asks_for_the_lock_so_that_its_time_of_health_is_one(scene: Scene, bench: Bench) -> None:
+    assert scene.pass_by(1) == "running"
+    others = sqlite3.connect(bench.database.url.database or "", isolation_level=None)
+    others.execute("BEGIN IMMEDIATE")
+    bench.database.end_by(0)
+
+    with pytest.raises(OperationalError, match="locked"):
+        scene.upkeep.round()
+    others.close()

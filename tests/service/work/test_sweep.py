@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from service.work.life_lock import LifeLocks
 from service.work.sweep import SweepCounts, Sweeper
@@ -329,20 +328,3 @@ def test_a_sweep_over_what_was_pulled_away_touches_nothing(
 
     assert bench.stored_keys() == {orphan}
     assert len(aside(bench)) == 1
-
-
-def test_no_lease_has_lapsed_while_the_database_could_not_be_written(bench: Bench, locks: LifeLocks) -> None:
-    """Until the living have had time to renew theirs."""
-    now = 0.0
-    sweeper = Sweeper(bench.database, bench.store, locks, bench.settings, clock=lambda: now)
-    job_id = bench.submit(b"x")
-    bench.claim()
-    change_row(bench.database, job_id, lease_expires_at=1)
-    bench.database.end_by(0)
-    with bench.database.transaction(), pytest.raises(OperationalError):
-        sweeper.rows()
-
-    now = bench.settings.lease_milliseconds / 1000
-    assert sweeper.rows().rescued == 0
-    now += 1
-    assert sweeper.rows().rescued == 1
