@@ -69,6 +69,18 @@ def test_every_operation_says_what_it_does_answers_and_refuses(description: dict
         assert all(answer["description"] for answer in operation["responses"].values()), name
 
 
+def test_json_is_described_where_json_is_answered_and_nowhere_else(description: dict[str, Any]) -> None:
+    """A client made from the description takes the first media type; JSON without a schema is FastAPI's own guess."""
+    for name, operation in operations_of(description).items():
+        for status, answer in operation["responses"].items():
+            json = answer.get("content", {}).get("application/json")
+            assert json is None or json["schema"], (name, status)
+    for what in ("result", "original"):
+        for status in ("200", "206"):
+            answer = description["paths"][f"/jobs/{{job_id}}/{what}"]["get"]["responses"][status]
+            assert next(iter(answer["content"])) == "application/octet-stream", (what, status)
+
+
 def test_every_parameter_and_field_is_explained(description: dict[str, Any]) -> None:
     for name, operation in operations_of(description).items():
         for parameter in operation["parameters"]:

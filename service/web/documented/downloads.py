@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from starlette.responses import Response
+
 from service.web.documented.terms import (
     BYTES,
     IF_MATCH,
@@ -55,6 +57,8 @@ _GZIP = parameter(
 GET_RESULT: Words = {
     "operation_id": "get_result",
     "summary": "The result, as stored or as gzip",
+    # Without a class of its own FastAPI describes JSON besides, and clients made from that take it, being first.
+    "response_class": Response,
     "responses": _file(RESULTS)
     | NOT_MODIFIED
     | problems(
@@ -72,6 +76,7 @@ GET_RESULT: Words = {
 GET_ORIGINAL: Words = {
     "operation_id": "get_original",
     "summary": "The bytes that came in, by Content-Encoding where the client can undo it",
+    "response_class": Response,
     "responses": _file(BYTES)
     | NOT_MODIFIED
     | problems(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from starlette.responses import Response
+
 from service.web.documented.terms import PAGE, TEXT, Words, problems
 from service.web.schemas import Health, LimitsDocument
 from storage.trouble import Trouble
@@ -9,6 +11,7 @@ from storage.trouble import Trouble
 FRONT: Words = {
     "operation_id": "front",
     "summary": "The upload page, or the manual as text",
+    "response_class": Response,
     "responses": {200: {"description": "For browsers a page, else text.", "content": TEXT | PAGE}} | problems(),
 }
 LIVEZ: Words = {
@@ -36,6 +39,7 @@ LIMITS: Words = {
 METRICS: Words = {
     "operation_id": "metrics",
     "summary": "Metrics for Prometheus (admin)",
+    "response_class": Response,
     "responses": {200: {"description": "The text format.", "content": TEXT}}
     | problems("admin_only", "too_many_guesses", "storage_failed"),
 }
