@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 
 from migrations import migrate
 from service.cannot_start import CannotStart
-from service.places import check_places, database_file, files_folder, make_data_folder
+from service.places import check_places, database_file, files_folder, has_database, make_data_folder
 from service.settings import Settings
 from service.work.timekeeping import keep_time
 from storage.database import Database
@@ -38,7 +38,7 @@ def prepare(settings: Settings, revision: str = "head") -> None:
     make_data_folder(settings)
     check_places(settings)
     folder = files_folder(settings)
-    if not database_file(settings).exists() and is_marked(folder):
+    if not has_database(settings) and is_marked(folder):
         raise ForeignFiles(
             f"there is no database at {settings.database_url}, but the files in {folder} belong to one; put it back, "
             f"or move the files away to begin anew"

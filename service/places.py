@@ -45,6 +45,14 @@ def database_file(settings: Settings) -> Path:
     return Path(str(make_url(settings.database_url).database)).absolute()
 
 
+def has_database(settings: Settings) -> bool:
+    """Return whether anything was ever committed there: SQLite takes an empty file for a database yet to be made."""
+    path = database_file(settings)
+    # A log beside it may hold all there is.
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return path.exists() and any(file.stat().st_size for file in files if file.exists())
+
+
 def make_data_folder(settings: Settings) -> None:
     """Make the data folder and missing parents, mode 0700; what is stored is only as durable as the names above it.
 

@@ -58,6 +58,23 @@ def says_no(process: ServiceProcess, *command: str) -> str:
 SERVE = ("serve", "--port", "0")
 
 
+@pytest.mark.parametrize("command", [("work",), ("migrate",), SERVE])
+def test_a_database_that_was_emptied_is_no_new_one(
+    service: ServiceProcess, beside: ServiceProcess, command: tuple[str, ...]
+) -> None:
+    """What a copy to a full disk leaves: made into a database it would only be in the way of the backup."""
+    emptied = beside.folder / "other.db"
+    beside.folder.mkdir(exist_ok=True)
+    emptied.touch()
+    beside.settings |= {
+        "VACPACK_DATABASE_URL": sqlite_url(emptied),
+        "VACPACK_FILES_URL": (service.data_dir / "files").as_uri(),
+    }
+
+    assert "belong to one" in says_no(beside, *command)
+    assert emptied.stat().st_size == 0
+
+
 @pytest.mark.parametrize("command", [("work",), ("sweep",), SERVE])
 def test_a_process_with_another_database_is_refused_and_removes_nothing(
     service: ServiceProcess, beside: ServiceProcess, command: tuple[str, ...]
