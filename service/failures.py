@@ -25,6 +25,7 @@ class FailureKind:
 
 
 SOURCE_MISSING = "source_missing"
+MALICIOUS = "malicious"
 
 FAILURES: Mapping[str, FailureKind] = {
     SOURCE_MISSING: FailureKind("The uploaded file is not in the store any more.", is_fatal=True),
@@ -38,6 +39,8 @@ FAILURES: Mapping[str, FailureKind] = {
     "storage_failed": FailureKind("The storage could not be read or written."),
     "cpu_limit": FailureKind("Compressing this file took more processor time than one job may.", is_fatal=True),
     "memory_limit": FailureKind("Compressing this file took more memory than one job may.", is_fatal=True),
+    MALICIOUS: FailureKind("The upload was found to be malicious, and was removed.", is_fatal=True),
+    "scan_failed": FailureKind("The upload could not be scanned for malicious content."),
     "internal_error": FailureKind("Something went wrong in the service."),
     # These two are written by ``storage.job_rescue``: the worker could not do it any more.
     "worker_lost": FailureKind("Working on this file ended the worker each time.", is_fatal=True),

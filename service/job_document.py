@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Context
 from typing import Any
 
 from service.codec_terms import ARCHIVE_FORMATS
-from service.failures import FAILURES, SOURCE_MISSING
+from service.failures import FAILURES, MALICIOUS, SOURCE_MISSING
 from service.language import words
 from storage.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
@@ -18,7 +18,7 @@ from storage.lifecycle import JobStatus
 COMPRESSING_SHARE = 95.0
 """Percent of an attempt that compressing is given; reading back, several times faster, gets most of the rest."""
 
-SOURCE_LOST = frozenset({"source_missing", "source_damaged"})
+SOURCE_LOST = frozenset({SOURCE_MISSING, "source_damaged", MALICIOUS})
 """Reasons of failures that leave no upload to give back."""
 
 _THREE_DIGITS = Context(prec=3, rounding=ROUND_HALF_UP)
@@ -35,8 +35,11 @@ def as_json(content: Mapping[str, Any]) -> bytes:
     return _encode(content).encode() + b"\n"
 
 
-def document(row: Row, public_url: str = "") -> dict[str, Any]:
-    """Return the status document. A pure function of the row: equal rows are equal documents."""
+def document(row: Row, public_url: str = "", *, scans: bool = False) -> dict[str, Any]:
+    """Return the status document. A pure function of the row: equal rows are equal documents.
+
+    ``scans``: what arrived is given to nobody before it was found clean.
+    """
     base = f"{public_url}/jobs/{row['id']}"
     return {
         "id": row["id"],
@@ -63,7 +66,7 @@ def document(row: Row, public_url: str = "") -> dict[str, Any]:
         "started_at": timestamp(row["started_at"]),
         "finished_at": timestamp(row["finished_at"]),
         "expires_at": timestamp(row["expires_at"]),
-        "links": _links(row, base),
+        "links": _links(row, base, scans),
     }
 
 
@@ -127,7 +130,7 @@ def _error(row: Row) -> dict[str, Any] | None:
     return {"code": row["error_code"], "title": title, "detail": row["error_detail"]}
 
 
-def _links(row: Row, base: str) -> dict[str, str | None]:
+def _links(row: Row, base: str, scans: bool) -> dict[str, str | None]:
     status = row["status"]
     return {
         "self": base,
@@ -135,7 +138,7 @@ def _links(row: Row, base: str) -> dict[str, str | None]:
         "cancel": f"{base}/cancel" if status in (JobStatus.QUEUED, JobStatus.RUNNING) else None,
         "retry": f"{base}/retry" if _can_be_retried(row) else None,
         "result": f"{base}/result" if status == JobStatus.SUCCEEDED and not is_damaged(row) else None,
-        "original": f"{base}/original" if _has_original(row) else None,
+        "original": f"{base}/original" if has_original(row, scans=scans) else None,
     }
 
 
@@ -144,19 +147,30 @@ def _can_be_retried(row: Row) -> bool:
     return row["status"] in (JobStatus.FAILED, JobStatus.CANCELLED) and has_sources(row)
 
 
-def _has_original(row: Row) -> bool:
+def has_original(row: Row, *, scans: bool) -> bool:
+    """Whether what arrived can be downloaded: not where it is lost, or malicious, or, with ``scans``, may be."""
     if is_archived(row) or is_damaged(row) or row["status"] == JobStatus.EXPIRED:
         return False
-    return not _ended_by(row, SOURCE_LOST)
+    return not (_ended_by(row, SOURCE_LOST) or (scans and not is_known_clean(row)))
+
+
+def is_known_clean(row: Row) -> bool:
+    """Whether a service that scans has found what arrived clean: nothing else becomes a result."""
+    return bool(row["status"] == JobStatus.SUCCEEDED)
+
+
+def is_malicious(row: Row) -> bool:
+    """Whether what arrived was found to be malicious: it is removed, and nothing brings the job back."""
+    return _ended_by(row, {MALICIOUS})
 
 
 def has_sources(row: Row) -> bool:
     """Whether what arrived can be there: not where the job failed because it is not, or somebody looked in vain."""
-    return not _ended_by(row, {SOURCE_MISSING})
+    return not _ended_by(row, {SOURCE_MISSING, MALICIOUS})
 
 
 def _ended_by(row: Row, codes: Container[str]) -> bool:
-    # A cancelled job has an error only if its source was looked for and not found.
+    # A cancelled job has one of these if its source was looked for and not found, or if the cancel came too late.
     return row["status"] in (JobStatus.FAILED, JobStatus.CANCELLED) and row["error_code"] in codes
 
 

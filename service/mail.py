@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from service.job_document import is_archived, readable_size, saved_percent
+from service.job_document import has_original, readable_size, saved_percent
 from service.language import words
 from service.mail_subject import POLICY
 from service.notify import Delivery, Message, Outcome
@@ -48,6 +48,8 @@ class Letterhead:
 
     sender: Address
     public_url: str
+    scans: bool = False
+    """As for ``document``."""
 
 
 class Mailer:
@@ -93,7 +95,7 @@ def compose(
 
     ``message_id`` becomes the Message-ID, the same whenever it is sent again, so that repeats can be dropped.
     """
-    content = _content(job, letterhead.public_url, language)
+    content = _content(job, letterhead, language)
     email = EmailMessage(POLICY)
     email["From"] = letterhead.sender
     email["To"] = Address(addr_spec=recipient)
@@ -109,7 +111,7 @@ def compose(
     return email
 
 
-def _content(job: Row, public_url: str, language: str) -> dict[str, Any]:
+def _content(job: Row, letterhead: Letterhead, language: str) -> dict[str, Any]:
     say = words(language)
     name = on_one_line(job["name"])
     outcome = "kept" if job["status"] == "succeeded" and job["stored_as_is"] else job["status"]
@@ -120,7 +122,7 @@ def _content(job: Row, public_url: str, language: str) -> dict[str, Any]:
         "subject": say(f"mail.subject.{outcome}", name=short, **sizes),
         "lead": say(f"mail.lead.{outcome}", name=name),
         "facts": [(say(f"mail.{label}"), value) for label, value in _facts(job, outcome, language).items()],
-        "links": [(say(f"mail.{label}"), url) for label, url in _links(job, public_url).items()],
+        "links": [(say(f"mail.{label}"), url) for label, url in _links(job, letterhead).items()],
         "colon": say("mail.colon"),
         "why": say("mail.why"),
     }
@@ -149,11 +151,11 @@ def _size(job: Row, outcome: str, language: str) -> str:
     return words(language)(key, percent=f"{abs(percent):g}", **values)
 
 
-def _links(job: Row, public_url: str) -> dict[str, str]:
-    base = f"{public_url}/jobs/{job['id']}"
+def _links(job: Row, letterhead: Letterhead) -> dict[str, str]:
+    base = f"{letterhead.public_url}/jobs/{job['id']}"
     has_result = job["status"] == "succeeded"
     links = {"result": f"{base}/result"} if has_result else {}
-    if not is_archived(job):
+    if has_original(job, scans=letterhead.scans):
         links["original"] = f"{base}/original"
     return links | {"job": base}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -131,6 +132,14 @@ class Settings(BaseSettings):
     )
     max_retries: int = Field(
         20, ge=0, description="How often clients may have one job run again; the admin always may."
+    )
+    scan_command: str = Field(
+        "",
+        description="Program, with its arguments, that is given each upload on its standard input before it is"
+        " compressed, e.g. clamdscan --no-summary -; exit code 0: clean, 1: malicious. Empty: uploads are not scanned.",
+    )
+    scan_timeout_seconds: float = Field(
+        300, gt=0, description="How long it may take for one file, after which it is ended and tried again."
     )
     max_worker_losses: int = Field(3, ge=1, description="Workers a job may end, alone, before it has failed.")
     retry_pause_seconds: float = Field(5, ge=0, description="Pause after a first failed attempt; doubled each time.")
@@ -281,6 +290,17 @@ class Settings(BaseSettings):
         if 0 < len(token.get_secret_value()) < MIN_TOKEN_LETTERS:
             raise ValueError(f"at least {MIN_TOKEN_LETTERS} letters")
         return token
+
+    @field_validator("scan_command")
+    @classmethod
+    def _is_command(cls, line: str) -> str:
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise ValueError(f"words as a shell reads them: {str(error).lower()}") from error
+        if "\0" in line or (line and not words):
+            raise ValueError("a program and its arguments; empty for none")
+        return line
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -25,13 +25,13 @@ MAX_REPLY_BYTES = 64 * 1024
 GONE = 410
 
 
-def body_of(message: Message, public_url: str) -> bytes:
+def body_of(message: Message, public_url: str, *, scans: bool = False) -> bytes:
     """Return what is sent: a pure function of the message, about 1 KiB."""
     job = message.job
     content = {
         "type": f"job.{job['status']}",
         "timestamp": timestamp(job["finished_at"]),
-        "data": document(job, public_url),
+        "data": document(job, public_url, scans=scans),
     }
     return as_json(content)
 
@@ -46,20 +46,22 @@ class Webhooks:
         *,
         opened: Networks = (),
         public_url: str = "",
+        scans: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``opened`` are the networks inside that ``client`` may call."""
+        """``opened`` are the networks inside that ``client`` may call; ``scans`` as for ``document``."""
         self._secrets = tuple(secrets)
         self._client = client
         self._opened = opened
         self._public_url = public_url
+        self._scans = scans
         self._clock = clock
 
     def send(self, message: Message) -> Delivery:
         """As ``Messenger.send``: 2xx is success, 410 the end, all else, redirects too, is tried again."""
         try:
             target = read_target(message.target, self._opened)
-            body = body_of(message, self._public_url)
+            body = body_of(message, self._public_url, scans=self._scans)
             return _judged(self._client.post(target, self._headers(message.id, body), body))
         except (BadTarget, NoReply) as error:
             return Delivery(Outcome.FAILED, detail=str(error))

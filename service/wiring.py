@@ -49,6 +49,7 @@ from service.work.lease_upkeep import lease_upkeep
 from service.work.life_lock import LifeLocks
 from service.work.loop import Loop
 from service.work.pace import Pace
+from service.work.scan_process import split_command, why_not_runnable
 from service.work.scrub import CannotScrub, Scrubber, Tally
 from service.work.standalone import reserve_loop, run_standalone
 from service.work.sweep import Sweeper
@@ -96,7 +97,7 @@ def make_parts(
     lookout: Lookout,
 ) -> Parts:
     """Return the parts of an HTTP service."""
-    board = StatusBoard(database.reader, settings.public_url)
+    board = StatusBoard(database.reader, settings.public_url, scans=bool(settings.scan_command))
     limits = Limits(
         settings.max_upload_bytes,
         settings.max_queued_jobs,
@@ -181,9 +182,11 @@ class Service:
         """Take the files, as their one service with ``data_folder``, which ``served_alone`` gives.
 
         Raises:
-            CannotStart: as ``own_files``.
+            CannotStart: as ``own_files``; or uploads are to be scanned by what cannot be run.
         """
         self._settings = settings
+        if settings.embedded_worker:
+            _check_scanner(settings)
         self._database = open_database(settings)
         self._owner = own_files(settings, self._database, is_serving=data_folder is not None)
         self._store = open_store(settings, self._owner)
@@ -279,6 +282,13 @@ class _AuditLog:
         self._file.close()
 
 
+def _check_scanner(settings: Settings) -> None:
+    """Raise CannotStart where uploads are to be scanned by what cannot be run: no job would ever succeed."""
+    command = split_command(settings.scan_command)
+    if command and (reason := why_not_runnable(command)) is not None:
+        raise CannotStart(f"VACPACK_SCAN_COMMAND cannot be run: {command[0]!r}: {reason}")
+
+
 def _sweeper(settings: Settings, database: Database, store: LocalFiles, *, receives_alone: bool = False) -> Sweeper:
     settings_of_work = work_settings(settings)
     locks = LifeLocks(Path(settings_of_work.locks_dir))
@@ -372,6 +382,7 @@ def work(settings: Settings) -> None:
         CannotStart: as ``own_files``.
     """
     logs.configure(log_format=settings.log_format, level=settings.log_level, context=dict)
+    _check_scanner(settings)
     prepare(settings)
     with closing(open_database(settings)) as database, closing(own_files(settings, database)) as owner:
         sweeper = _sweeper(settings, database, open_store(settings, owner))

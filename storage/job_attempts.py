@@ -254,6 +254,9 @@ def finish(connection: Connection, job: ClaimedJob, result: StoredResult, digest
     add_for_ended(connection, job.seq)
 
 
+_DROP_SOURCES = update(sources).where(sources.c.job_seq == bindparam("job")).values(key=None)
+
+
 def fail(
     connection: Connection,
     job: ClaimedJob,
@@ -262,8 +265,11 @@ def fail(
     detail: str,
     is_fatal: bool,
     pause_milliseconds: int,
+    drops_sources: bool = False,
 ) -> JobStatus:
     """Record a failed attempt: queued again after the pause while attempts are left, else failed; or cancelled.
+
+    ``drops_sources``, of a fatal one: no row names them any more, and the caller deletes the files after the commit.
 
     Raises:
         StaleAttempt: the attempt is over.
@@ -284,6 +290,8 @@ def fail(
     )
     if not status:
         raise StaleAttempt(job.id, job.epoch)
+    if drops_sources:
+        connection.execute(_DROP_SOURCES, {"job": job.seq})
     end_attempt(connection, job, "failed", code=code, detail=detail)
     return status[0].status
 

@@ -135,11 +135,15 @@ def cancel(connection: Connection, job_id: str) -> JobStatus:
     raise JobConflict(job_id, status)
 
 
+_LACKS_SOURCES = select(sources.c.job_seq).where(sources.c.job_seq == jobs.c.seq, sources.c.key.is_(None)).exists()
+"""Whether it has dropped what it was made of: there is nothing to be run again."""
+
+
 def retry(connection: Connection, job_id: str, *, attempts_more: int, max_retries: int | None = None) -> None:
     """Queue a failed or cancelled job again, with so many attempts more; the epoch goes on.
 
     Raises:
-        JobNotFound, JobConflict: there is none, or it is in another status.
+        JobNotFound, JobConflict: there is none, or it is in another status, or has dropped its sources.
         TooManyRetries: it was retried ``max_retries`` times.
     """
     found = connection.execute(select(jobs.c.seq, jobs.c.status, jobs.c.retries).where(jobs.c.id == job_id)).first()
@@ -148,7 +152,7 @@ def retry(connection: Connection, job_id: str, *, attempts_more: int, max_retrie
         raise TooManyRetries(job_id)
     statement = (
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status.in_([_FAILED, _CANCELLED]))
+        .where(jobs.c.id == job_id, jobs.c.status.in_([_FAILED, _CANCELLED]), ~_LACKS_SOURCES)
         .values(
             status=_QUEUED,
             run_at=Now(),

@@ -74,7 +74,8 @@ def accepted(request: Request, parts: Parts, row: dict[str, Any], *, is_owner: b
                 ttl_seconds = row["ttl_milliseconds"] // 1000
                 keep_key(request, page, manage_key, ttl_seconds=ttl_seconds, public_url=parts.settings.public_url)
             return page
-    receipt = document(row, parts.settings.public_url) | ({"manage_key": manage_key} if manage_key else {})
+    receipt = document(row, parts.settings.public_url, scans=bool(parts.settings.scan_command))
+    receipt |= {"manage_key": manage_key} if manage_key else {}
     return Response(as_json(receipt), 202, headers, JSON)
 
 
@@ -141,7 +142,13 @@ def job_page(
         "percent": int(percent(row)),
         "why": phrases.reason(row, say),
         "may_manage": may_manage,
-        "links": phrases.links(row, at=at, may_manage=may_manage, key=request.query_params.get("key")),
+        "links": phrases.links(
+            row,
+            at=at,
+            may_manage=may_manage,
+            key=request.query_params.get("key"),
+            scans=bool(parts.settings.scan_command),
+        ),
         "sizes": phrases.sizes(row, say),
         "attempt": say("state.attempt", attempt=row["attempts"], max_attempts=row["max_attempts"]),
         "times": {f"{name}_at": timestamp(row[f"{name}_at"]) for name in ("created", "started", "finished", "expires")},

@@ -121,7 +121,9 @@ async def get_jobs(
     wanted = JobFilter(status=status, name_contains=q, before_seq=cursor, limit=limit)
     rows = await parts.read(partial(list_jobs, wanted=wanted))
     more = rows[-1]["seq"] if len(rows) == limit else None
-    return _json({"jobs": [document(dict(row), parts.settings.public_url) for row in rows], "next_cursor": more})
+    settings = parts.settings
+    shown = [document(dict(row), settings.public_url, scans=bool(settings.scan_command)) for row in rows]
+    return _json({"jobs": shown, "next_cursor": more})
 
 
 async def _several(request: Request, parts: Parts, ids: str, seconds: float) -> Response:

@@ -45,7 +45,15 @@ _SCRIPT_WORDS = ("unit.", "list.", "files.", "state.", "waiting.", "act.", "scri
 SCRIPT_ERRORS = (
     *("upload_too_large", "too_many_files", "storage_full", "storage_failed", "internal_error", "bad_option"),
     *("one_file_only", "option_not_offered", "idempotency_mismatch", "job_not_found", "job_expired", "key_needed"),
-    *("not_cancellable", "not_retryable", "source_missing", "result_damaged", "database_busy", "shutting_down"),
+    *(
+        "not_cancellable",
+        "not_retryable",
+        "source_missing",
+        "malicious",
+        "result_damaged",
+        "database_busy",
+        "shutting_down",
+    ),
 )
 """What the pages' own requests can be refused for: uploads, cancel, retry, delete. All errors were 2 kB more a page."""
 

@@ -122,12 +122,12 @@ def sizes(row: Row, say: Words) -> dict[str, str | None]:
     return {"source": source, "result": size(row["result_size_bytes"], say) if has_result else None}
 
 
-def links(row: Row, *, at: str, may_manage: bool, key: str | None = None) -> dict[str, str | None]:
+def links(row: Row, *, at: str, may_manage: bool, key: str | None = None, scans: bool = False) -> dict[str, str | None]:
     """Return where the page's buttons lead; ``key`` is the manage key, where the page's own address brought it.
 
-    ``at`` is the path before all addresses of the service.
+    ``at`` is the path before all addresses of the service, ``scans`` as for ``document``.
     """
-    given = document(row, at)["links"]
+    given = document(row, at, scans=scans)["links"]
     as_gzip = given["result"] is not None and row["result_format"] in TRANSCODED
     query = f"?key={quote(key, safe='')}" if key else ""
     # Offered one after the other: what still runs is cancelled first.

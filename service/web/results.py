@@ -14,8 +14,16 @@ from starlette.responses import Response, StreamingResponse
 
 from service.codec import CODECS, transcode
 from service.codec_terms import Chunk, Format, Level
-from service.errors import BAD_OPTION, NO_ORIGINAL, NO_RESULT, NOT_READY, NOT_TRANSCODABLE, ServiceError
-from service.job_document import is_archived
+from service.errors import (
+    BAD_OPTION,
+    NO_ORIGINAL,
+    NO_RESULT,
+    NOT_READY,
+    NOT_SCANNED,
+    NOT_TRANSCODABLE,
+    ServiceError,
+)
+from service.job_document import is_archived, is_known_clean
 from service.web import answers, documented, streams
 from service.web.audited import audited
 from service.web.digests import digest_field
@@ -25,7 +33,15 @@ from service.web.parts import Parts, parts_of
 from service.web.preconditions import is_not_modified
 from service.web.ranges import requested_range
 from service.web.routing import get_and_head
-from service.web.stored_files import check_undamaged, damaged_original, note_lost, opened, read_whole, watched
+from service.web.stored_files import (
+    check_not_malicious,
+    check_undamaged,
+    damaged_original,
+    note_lost,
+    opened,
+    read_whole,
+    watched,
+)
 from service.web.streams import Convert, Proof, proof_of
 from storage.audit_table import Action
 from storage.errors import FileMissing
@@ -199,9 +215,23 @@ async def _original(request: Request, parts: Parts, job_id: str) -> Response:
     # Read after the sources: where one is gone, there is a result, or no job any more.
     row = answers.snapshot_of(parts, job_id).row
     check_undamaged(row)
+    check_not_malicious(row)
+    if parts.settings.scan_command:
+        _check_known_clean(row)
     if (key := sources[0]["key"]) is not None:
         return await _send(request, parts, _source_as_stored(row, key, sources[0]["checksum"]))
     return await _send(request, parts, _decoded(request, row))
+
+
+def _check_known_clean(row: Row) -> None:
+    """Refuse what may be malicious: queued, being scanned, or ended before anybody can say that it was found clean."""
+    status = JobStatus(row["status"])
+    if is_known_clean(row):
+        return
+    if status.is_final:
+        raise ServiceError(NOT_SCANNED, f"The job is {status}, without a result.", job_status=str(status))
+    headers = {"Retry-After": "1"}
+    raise ServiceError(NOT_SCANNED, f"The job is {status}; ask again later.", headers=headers, job_status=str(status))
 
 
 def _source_as_stored(row: Row, key: Key, checksum: str | None) -> Download:

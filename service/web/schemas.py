@@ -23,7 +23,9 @@ class Shape(BaseModel):
 class Progress(Shape):
     """How far an attempt is."""
 
-    phase: str | None = Field(description="starting, probing, compressing, digesting, verifying, storing; null if idle")
+    phase: str | None = Field(
+        description="starting, scanning, probing, compressing, digesting, verifying, storing; null if idle"
+    )
     percent: float = Field(ge=0, le=100, description="Never falls within an attempt; 100 only on success.")
     bytes_done: int = Field(description="Bytes of the source, in this phase.")
     bytes_total: int

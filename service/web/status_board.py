@@ -53,9 +53,11 @@ class Snapshot:
 class StatusBoard:
     """Reads statuses for one event loop."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], public_url: str) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], public_url: str, *, scans: bool = False) -> None:
+        """``scans``: as for ``document``."""
         self._connection = connect()
         self._public_url = public_url
+        self._scans = scans
         self._snapshots: dict[str, tuple[int, Snapshot]] = {}
         self._proven = (-1, 0)
 
@@ -114,7 +116,7 @@ class StatusBoard:
         if values is None:
             return None
         row = dict(zip(STATUS_COLUMNS, values, strict=True))
-        body = as_json(document(row, self._public_url))
+        body = as_json(document(row, self._public_url, scans=self._scans))
         is_final = JobStatus(row["status"]).is_final
         return Snapshot(row, etag(row), body, retry_after_seconds(row), is_final, self.proven_now)
 

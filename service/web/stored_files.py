@@ -13,8 +13,8 @@ from typing import BinaryIO, NoReturn
 from sqlalchemy.exc import DBAPIError
 
 from service.codec_terms import CodecError
-from service.errors import ORIGINAL_DAMAGED, RESULT_DAMAGED, SOURCE_MISSING, ServiceError
-from service.job_document import Row, is_damaged
+from service.errors import MALICIOUS, ORIGINAL_DAMAGED, RESULT_DAMAGED, SOURCE_MISSING, ServiceError
+from service.job_document import Row, is_damaged, is_malicious
 from service.web import answers
 from service.web.parts import Parts
 from service.web.streams import DamagedWhile, Proof, chunks_of
@@ -43,6 +43,16 @@ def check_undamaged(row: Row) -> None:
         raise damaged_result()
 
 
+def check_not_malicious(row: Row) -> None:
+    """Refuse what needs an upload that was removed because it is malicious.
+
+    Raises:
+        ServiceError: malicious.
+    """
+    if is_malicious(row):
+        raise ServiceError(MALICIOUS, "Nothing of it is kept, and the job cannot be run again.")
+
+
 def damaged_result() -> ServiceError:
     """Return the refusal."""
     return ServiceError(RESULT_DAMAGED, "What is stored is not what was made; only a backup has it.")
@@ -57,10 +67,12 @@ async def check_sources(parts: Parts, job_id: str) -> None:
     """Find out whether a job that is to be run again has its sources; one that is in another status is let pass.
 
     Raises:
-        ServiceError: source_missing, which is then noted.
+        ServiceError: source_missing, which is then noted; malicious.
         StorageLost: nobody can say.
     """
-    if answers.snapshot_of(parts, job_id).row["status"] not in (JobStatus.FAILED, JobStatus.CANCELLED):
+    row = answers.snapshot_of(parts, job_id).row
+    check_not_malicious(row)
+    if row["status"] not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return
     keys = [source["key"] for source in await parts.read(partial(job_sources, job_id=job_id))]
     if not await parts.sink.call(_are_there, parts.store, keys):

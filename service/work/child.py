@@ -36,6 +36,8 @@ from service.work.pause import Pause
 from service.work.processor import Processor, RetryPauses
 from service.work.pulse_sender import PulseSender
 from service.work.result_maker import Tools
+from service.work.scan import Scanner
+from service.work.scan_process import split_command
 from service.work.sweep import Sweeper
 from service.work.sweep_loops import SweepLoops
 from service.work.work_settings import WorkSettings
@@ -82,7 +84,7 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
     database = Database(settings.database_url)
     store = _owned_files(settings, database)
     pause = Pause(partial(trouble_of_machine, Path(settings.files_dir), database), lambda: store.space().free_bytes)
-    processor = _processor(settings, database, Tools(store, codecs, ARCHIVES), pause)
+    processor = _processor(settings, database, Tools(store, codecs, ARCHIVES, _scanner(settings)), pause)
     limit = settings.max_messages_per_target_per_hour
     outbox = OutboxLoop(
         worker_id, database, messengers(settings), poll_seconds=settings.poll_seconds, max_per_target=limit
@@ -120,6 +122,11 @@ def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]
 def _processor(settings: WorkSettings, database: Database, tools: Tools, pause: Pause) -> Processor:
     pauses = RetryPauses(settings.retry_pause_seconds, settings.retry_pause_max_seconds)
     return Processor(database, tools, pauses, pause=pause, compute=ComputeThreads(settings.worker_jobs))
+
+
+def _scanner(settings: WorkSettings) -> Scanner | None:
+    command = split_command(settings.scan_command)
+    return Scanner(command, settings.scan_timeout_seconds) if command else None
 
 
 def _pulse(settings: WorkSettings) -> PulseSender:

@@ -27,7 +27,8 @@ def _webhooks(settings: WorkSettings) -> Messenger:
     if not secrets:
         return NotSetUp("This service sends no webhooks any more.")
     client = SafeClient(opened, timeout_seconds=TIMEOUT_SECONDS, max_reply_bytes=MAX_REPLY_BYTES)
-    return Webhooks(secrets, client, opened=opened, public_url=settings.public_url)
+    scans = bool(settings.scan_command)
+    return Webhooks(secrets, client, opened=opened, public_url=settings.public_url, scans=scans)
 
 
 def _mailer(settings: WorkSettings) -> Messenger:
@@ -42,7 +43,7 @@ def _mailer(settings: WorkSettings) -> Messenger:
         user=settings.smtp_user,
         password=settings.smtp_password,
     )
-    letterhead = Letterhead(read_sender(settings.smtp_from), settings.public_url)
+    letterhead = Letterhead(read_sender(settings.smtp_from), settings.public_url, scans=bool(settings.scan_command))
     # The system's certificates, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
     return Mailer(server, letterhead, ssl.create_default_context())
 

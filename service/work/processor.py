@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from service.failures import FAILURES, AttemptFailed, failure_of, trouble_of
+from service.failures import FAILURES, MALICIOUS, AttemptFailed, failure_of, trouble_of
 from service.work.attempt import Attempt, AttemptStopped, Cancelled, Fenced, OverLimit, Released
 from service.work.database_retry import persist
 from service.work.pause import Pause
@@ -84,7 +84,8 @@ class Processor:
     def process(self, job: ClaimedJob, attempt: Attempt) -> None:
         """Work on a claimed job until it is finished, failed, cancelled or given back; never raises for any of these.
 
-        The files of the sources are deleted when it has succeeded, the attempt's own output in every other case.
+        The files of the sources are deleted when it has succeeded, and where they are malicious; the attempt's own
+        output in every case but success.
 
         Raises:
             Exception: its success could not be recorded, TimeIsUp say. All files stay: it may have been, all the same.
@@ -171,7 +172,8 @@ class Processor:
         failure = failure_of(error)
         is_expected = isinstance(error, AttemptFailed)
         _log.warning("attempt failed", extra=_facts(job, code=failure.code), exc_info=None if is_expected else error)
-        self._leave(
+        is_malicious = failure.code == MALICIOUS
+        is_recorded = self._leave(
             job,
             lambda connection: fail(
                 connection,
@@ -180,16 +182,21 @@ class Processor:
                 detail=failure.detail,
                 is_fatal=FAILURES[failure.code].is_fatal,
                 pause_milliseconds=self._pauses.milliseconds(job.attempt),
+                drops_sources=is_malicious,
             ),
         )
+        if is_malicious and is_recorded:
+            self._discard([source.key for source in job.sources])
 
-    def _leave(self, job: ClaimedJob, change: Callable[[Connection], object]) -> None:
-        """Remove the output, then record the end; if the attempt is over already there is nothing to record."""
+    def _leave(self, job: ClaimedJob, change: Callable[[Connection], object]) -> bool:
+        """Remove the output, then record the end; return False, with nothing recorded, if it was over already."""
         self._discard([result_key(job.id, job.epoch)])
         try:
             persist(self._database, change)
         except StaleAttempt:
             _log.info("attempt was over already", extra=_facts(job))
+            return False
+        return True
 
     def _discard(self, keys: list[Key]) -> None:
         try:

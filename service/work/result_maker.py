@@ -17,6 +17,7 @@ from service.probe import is_incompressible, probe
 from service.work.attempt import Attempt
 from service.work.result_proof import Digests, ExpectedMember, prove_archive, prove_file
 from service.work.result_writer import write_result
+from service.work.scan import Scanner, scan_sources
 from service.work.source_reader import SourceReader, open_source, read_some
 from storage.file_store import FileStore, Key, result_key
 from storage.job_attempts import ClaimedJob, ClaimedSource, StoredResult
@@ -38,6 +39,8 @@ class Tools:
     store: FileStore
     codecs: Mapping[Format, Codec]
     archives: Mapping[Format, Archive]
+    scanner: Scanner | None = None
+    """None: uploads are not scanned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,13 @@ def make_result(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     After an error a result may be left under that key: the caller deletes it.
 
     Raises:
-        AttemptFailed: a source is missing or damaged, or the result does not give the sources back.
+        AttemptFailed: a source is missing or damaged, or was not found clean, or the result does not give the sources
+            back.
         AttemptStopped: as ``Attempt.check``.
         CodecError, StorageFull, StorageFailed, OSError, MemoryError: what they say.
     """
+    if tools.scanner is not None:
+        scan_sources(tools.scanner, tools.store, job, attempt)
     if len(job.sources) > 1 or job.format in tools.archives:
         return _make_archive(tools, job, attempt)
     if job.format == AUTO:

@@ -33,6 +33,8 @@ _SAME_NAMES = (
     "max_messages_per_target_per_hour",
     "max_worker_losses",
     "retry_pause_seconds",
+    "scan_command",
+    "scan_timeout_seconds",
     "retry_pause_max_seconds",
     "shutdown_grace_seconds",
     "log_format",
@@ -78,6 +80,8 @@ class WorkSettings:
     quarantine_seconds: float = 24 * 3600
     min_free_bytes: int = 0
     public_url: str = ""
+    scan_command: str = ""
+    scan_timeout_seconds: float = 300
     webhook_secrets: str = field(default="", repr=False)
     webhook_allow_networks: str = ""
     smtp_host: str = ""

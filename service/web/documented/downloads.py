@@ -80,7 +80,14 @@ GET_ORIGINAL: Words = {
     "responses": _file(BYTES)
     | NOT_MODIFIED
     | problems(
-        *_ERRORS, "too_many_queries", "too_many_conversions", "address_share", "original_damaged", "no_original"
+        *_ERRORS,
+        "too_many_queries",
+        "too_many_conversions",
+        "address_share",
+        "original_damaged",
+        "malicious",
+        "not_scanned",
+        "no_original",
     ),
     "openapi_extra": {
         "parameters": [

@@ -100,7 +100,7 @@ RETRY: Words = {
     "summary": "Run a failed or cancelled job again",
     "status_code": 202,
     "responses": {202: _job_answer("It is queued.")}
-    | problems(*_MANAGE, "not_retryable", "too_many_retries", "source_missing", "storage_failed"),
+    | problems(*_MANAGE, "not_retryable", "too_many_retries", "source_missing", "malicious", "storage_failed"),
     "openapi_extra": {"parameters": [JOB_ID, _STATUS_MATCH]},
 }
 DELETE: Words = {
