@@ -298,7 +298,7 @@ class Settings(BaseSettings):
             words = shlex.split(line)
         except ValueError as error:
             raise ValueError(f"words as a shell reads them: {str(error).lower()}") from error
-        if "\0" in line or (line and not words):
+        if "\0" in line or (line and not any(words[:1])):
             raise ValueError("a program and its arguments; empty for none")
         return line
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from service.archive import ARCHIVES
 from service.codec import CODECS
+from service.job_document import percent
 from service.work.attempt import Attempt, Cancelled, Released
 from service.work.low_priority import ComputeThreads
 from service.work.processor import Processor, RetryPauses
@@ -94,11 +95,15 @@ def test_without_a_verdict_the_attempt_has_failed_and_is_tried_again(bench: Benc
     bench.submit(text(50_000), max_attempts=2)
     kept = bench.stored_keys()
 
-    first, second = bench.run(scanner=scanner(tmp_path, body)), bench.run(scanner=scanner(tmp_path, body))
+    scan = scanner(tmp_path, f'echo $$ > "$HERE/pid"; {body}')
+    first, second = bench.run(scanner=scan), bench.run(scanner=scan)
 
     assert (first["status"], first["error_code"], first["attempts"]) == ("queued", "scan_failed", 1)
     assert (second["status"], second["error_code"], second["attempts"]) == ("failed", "scan_failed", 2)
     assert bench.stored_keys() == kept, "its owner may try again"
+    pid = pid_in(tmp_path / "pid")
+    assert pid is not None
+    until(lambda: not is_alive(pid))
 
 
 def unmade(folder: Path) -> Path:
@@ -273,6 +278,8 @@ def test_a_scan_may_take_its_whole_time_without_a_step_and_is_shown(bench: Bench
     assert doing is not None
     assert doing.extra_seconds == 77
     assert (progress.phase, progress.bytes_done) == ("scanning", 50_000)
+    shown = {"status": "running", "phase": "scanning", "bytes_done": 50_000, "source_size_bytes": 50_000}
+    assert percent(shown) == 0, "nothing is compressed yet"
     assert bench.status(job.id) == "succeeded"
 
 
