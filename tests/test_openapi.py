@@ -115,6 +115,7 @@ def test_every_error_is_told_by_some_operation_or_in_the_foreword(description: d
         "transfer_coding",
         "expectation_failed",
         "http_version",
+        "unknown_host",
     }
     assert set(ERRORS) - told == early
     assert in_the_foreword >= early
