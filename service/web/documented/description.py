@@ -23,7 +23,8 @@ everything, a browser a page. Clients ignore members they do not know. `HEAD` an
 address is 404 `not_found`, any other method 405 `method_not_allowed` with `Allow`. Refused before any address is
 looked at: more than 100 header fields, 8 KiB of one or 64 KiB in all (431 `headers_too_large`), an address of more than
 16 KiB or 100 parameters (414 `target_too_long`), another `Transfer-Encoding` than chunked (501 `transfer_coding`),
-another `Expect` than 100-continue (417 `expectation_failed`), another HTTP than 1.1 and 1.0 (505 `http_version`).
+another `Expect` than 100-continue (417 `expectation_failed`), another HTTP than 1.1 and 1.0 (505 `http_version`), a
+`Host` that is none of the service's names (421 `unknown_host`).
 Every other answer has an `X-Request-Id`: the client's own, if it sent one.
 """
 _SCHEMES: Words = {

@@ -17,7 +17,7 @@ from tests.acceptance.service_process import ServiceProcess
 
 TRICKLES = 24
 DATA = bytes(200_000)
-IMPATIENT = {"receive_min_bytes_per_second": 4096, "receive_rate_seconds": 2, "receive_timeout_seconds": 4}
+IMPATIENT = {"receive_min_bytes_per_second": 4096, "receive_rate_seconds": 1, "receive_timeout_seconds": 2}
 
 
 def begin(connection: socket.socket, declared_bytes: int, number: int) -> None:

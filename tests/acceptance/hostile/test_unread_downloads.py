@@ -27,7 +27,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     process = ServiceProcess(
         tmp_path_factory.mktemp("hasty"),
         send_min_bytes_per_second=16384,
-        send_rate_seconds=2,
+        send_rate_seconds=1,
         max_conversions=2 * PLACES,
         max_conversions_per_address=PLACES,
     )
