@@ -84,6 +84,7 @@ STORAGE_FAILED = ErrorKind("storage_failed", 500, "The upload could not be store
 TRANSFER_CODING = ErrorKind("transfer_coding", 501, "The transfer coding is not understood")
 QUEUE_FULL = ErrorKind("queue_full", 503, "Too many jobs are waiting")
 TOO_MANY_CONNECTIONS = ErrorKind("too_many_connections", 503, "Too many connections are open")
+TOO_MANY_DOWNLOADS = ErrorKind("too_many_downloads", 503, "Too many downloads are being sent")
 TOO_MANY_CONVERSIONS = ErrorKind("too_many_conversions", 503, "Too many downloads are being converted")
 TOO_MANY_STREAMS = ErrorKind("too_many_streams", 503, "Too many event streams are open")
 SHUTTING_DOWN = ErrorKind("shutting_down", 503, "The service is about to stop")

@@ -201,6 +201,10 @@ class Settings(BaseSettings):
         ge=1,
         description="Connections of one address, as they themselves tell it; beyond it new ones are refused with 429.",
     )
+    max_downloads: int = Field(
+        500, ge=1, description="Downloads sent at a time, about 1 MiB each; beyond it they are refused with 503."
+    )
+    max_downloads_per_address: int = Field(50, ge=1, description="Of these to one address; beyond it refused with 429.")
     max_conversions: int = Field(
         32, ge=1, description="Downloads decoded or transcoded at a time; beyond it they are refused with 503."
     )

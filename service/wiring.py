@@ -36,7 +36,7 @@ from service.sink import Sink
 from service.soundness import Sounding, trouble_with_database, trouble_with_files
 from service.web.arrivals import Arrivals
 from service.web.broadcaster import Broadcaster
-from service.web.conversions import Conversions
+from service.web.download_limits import CONVERSIONS, DOWNLOADS, DownloadLimit
 from service.web.guesses import Guesses
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
@@ -147,7 +147,12 @@ def make_parts(
         board=board,
         watch=watch,
         events=events,
-        conversions=Conversions(in_all=settings.max_conversions, per_address=settings.max_conversions_per_address),
+        downloads=DownloadLimit(
+            DOWNLOADS, in_all=settings.max_downloads, per_address=settings.max_downloads_per_address
+        ),
+        conversions=DownloadLimit(
+            CONVERSIONS, in_all=settings.max_conversions, per_address=settings.max_conversions_per_address
+        ),
         keys=Keys(admin_token=admin_token(settings), secret=secret, guesses=guesses),
         metrics=metrics,
         list_limiter=CapacityLimiter(LIST_THREADS),

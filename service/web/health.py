@@ -156,6 +156,7 @@ async def limits(request: Request) -> dict[str, Any]:
         "max_attempts": settings.max_attempts,
         "max_retries": settings.max_retries,
         "max_messages_per_target_per_hour": settings.max_messages_per_target_per_hour,
+        "max_downloads_per_address": settings.max_downloads_per_address,
         "max_conversions_per_address": settings.max_conversions_per_address,
         "max_job_cpu_seconds": settings.max_job_cpu_seconds,
         "max_job_memory_bytes": settings.max_job_memory_bytes,

@@ -21,7 +21,7 @@ from service.sink import Sink
 from service.soundness import Sounding
 from service.web.arrivals import Arrivals
 from service.web.broadcaster import Broadcaster
-from service.web.conversions import Conversions
+from service.web.download_limits import DownloadLimit
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
 from service.web.status_board import StatusBoard
@@ -53,7 +53,8 @@ class Parts:
     board: StatusBoard
     watch: ChangeWatch
     events: Broadcaster
-    conversions: Conversions
+    downloads: DownloadLimit
+    conversions: DownloadLimit
     keys: Keys
     metrics: HttpMetrics
     list_limiter: CapacityLimiter

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from service.codec import CODECS, transcode
 from service.codec_terms import Chunk, Format, Level
@@ -27,6 +27,7 @@ from service.job_document import is_archived, is_known_clean
 from service.web import answers, documented, streams
 from service.web.audited import audited
 from service.web.digests import digest_field
+from service.web.download_limits import DownloadLimit, LimitedDownload
 from service.web.filenames import attachment
 from service.web.negotiation import prefers_coding
 from service.web.parts import Parts, parts_of
@@ -306,9 +307,9 @@ async def _stream(
     # Raw UTF-8, which the header dictionaries above cannot carry.
     head.raw_headers.append((b"content-disposition", attachment(download.name)))
     caller = parts.caller_of(request)
-    converts = download.convert is not None and request.method != "HEAD"
-    if converts:
-        parts.conversions.check(caller)
+    limits = _limits(parts, download, request.method)
+    for limit in limits:
+        limit.check(caller)
     file = await opened(parts, request.path_params["job_id"], download.key, download.stored_bytes)
     if request.method == "HEAD":
         file.close()
@@ -317,16 +318,18 @@ async def _stream(
     body = watched(parts, request.path_params["job_id"], download.key, made)
     try:
         # Others may have begun while the file was opened.
-        response = (
-            parts.conversions.response(body, head.status_code, caller)
-            if converts
-            else StreamingResponse(body, head.status_code)
-        )
+        response = LimitedDownload(body, head.status_code, limits, caller)
     except ServiceError:
         file.close()
         raise
     response.raw_headers = head.raw_headers
     return response
+
+
+def _limits(parts: Parts, download: Download, method: str) -> tuple[DownloadLimit, ...]:
+    if method == "HEAD":
+        return ()
+    return (parts.downloads,) if download.convert is None else (parts.downloads, parts.conversions)
 
 
 async def _body(

@@ -233,6 +233,7 @@ class LimitsDocument(Shape):
     max_attempts: int
     max_retries: int
     max_messages_per_target_per_hour: int
+    max_downloads_per_address: int
     max_conversions_per_address: int
     max_job_cpu_seconds: float
     max_job_memory_bytes: int

@@ -64,6 +64,7 @@ GET_RESULT: Words = {
     | problems(
         *_ERRORS,
         "too_many_queries",
+        "too_many_downloads",
         "too_many_conversions",
         "address_share",
         "not_ready",
@@ -82,6 +83,7 @@ GET_ORIGINAL: Words = {
     | problems(
         *_ERRORS,
         "too_many_queries",
+        "too_many_downloads",
         "too_many_conversions",
         "address_share",
         "original_damaged",

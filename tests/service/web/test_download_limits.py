@@ -1,20 +1,16 @@
-"""Downloads that are made as they are sent are so many at a time."""
+"""Downloads are so many at a time, and those that are made as they are sent are fewer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
-from service.web.conversions import Conversions
+from service.web.download_limits import CONVERSIONS, DownloadLimit
 from tests.service.web.in_process import ADMIN, InProcess, from_address
 
 MANY = from_address("192.0.2.1")
 OTHER = from_address("192.0.2.2")
-
-
-async def nothing() -> AsyncIterator[bytes]:
-    yield b""
 
 
 def test_they_are_limited_per_address_and_in_all(start: Callable[..., InProcess]) -> None:
@@ -22,7 +18,7 @@ def test_they_are_limited_per_address_and_in_all(start: Callable[..., InProcess]
     url = f"/jobs/{app.done()['id']}"
     held = app.parts.conversions
 
-    held.response(nothing(), 200, "192.0.2.1")
+    held.count("192.0.2.1", 1)
     refusal = app.refusal("GET", f"{url}/result?format=gzip", 429, "address_share", headers=MANY)
     assert refusal["limit"] == "max_conversions_per_address"
     app.refusal("GET", f"{url}/original", 429, "address_share", headers=MANY | {"Accept-Encoding": "identity"})
@@ -30,7 +26,7 @@ def test_they_are_limited_per_address_and_in_all(start: Callable[..., InProcess]
     assert app.client.head(f"{url}/result?format=gzip", headers=MANY).status_code == 200, "nothing is made"
     assert app.client.get(f"{url}/result?format=gzip", headers=OTHER).status_code == 200
 
-    held.response(nothing(), 200, None)
+    held.count(None, 1)
     app.refusal("GET", f"{url}/result?format=gzip", 503, "too_many_conversions", headers=OTHER)
     metrics = app.client.get("/metrics", headers=ADMIN).text
     assert 'vacpack_limits_met_total{limit="max_conversions_per_address"} 2.0' in metrics
@@ -47,8 +43,28 @@ def test_one_that_has_been_sent_is_counted_no_more(app: InProcess, wanted: str) 
 
 
 def test_who_is_exempt_counts_in_all_only() -> None:
-    conversions = Conversions(in_all=3, per_address=1)
+    conversions = DownloadLimit(CONVERSIONS, in_all=3, per_address=1)
     for _ in range(3):
-        conversions.response(nothing(), 200, None)
+        conversions.check(None)
+        conversions.count(None, 1)
 
     assert conversions.under_way == 3
+
+
+def test_downloads_of_stored_bytes_are_limited_too(start: Callable[..., InProcess]) -> None:
+    app = start(max_downloads=2, max_downloads_per_address=1)
+    url = f"/jobs/{app.done()['id']}/result"
+    held = app.parts.downloads
+
+    held.count("192.0.2.1", 1)
+    refusal = app.refusal("GET", url, 429, "address_share", headers=MANY)
+    assert refusal["limit"] == "max_downloads_per_address"
+    assert app.client.head(url, headers=MANY).status_code == 200
+    assert app.client.get(url, headers=OTHER).status_code == 200
+
+    held.count(None, 1)
+    app.refusal("GET", url, 503, "too_many_downloads", headers=OTHER)
+    held.count(None, -1)
+    held.count("192.0.2.1", -1)
+    assert app.client.get(url, headers=MANY).status_code == 200
+    assert held.under_way == 0
