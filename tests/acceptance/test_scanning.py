@@ -84,8 +84,10 @@ def test_a_killed_worker_leaves_no_scanner_and_the_next_one_scans_again(
 
 def test_a_killed_service_leaves_no_scanner(scanning: Callable[..., ServiceProcess], tmp_path: Path) -> None:
     service = scanning(STUCK)
-    upload(service.url, b"x")
+    job = upload(service.url, b"x")
     pids = scanner_pids(tmp_path)
+    until(lambda: job_at(service.url, job["id"])["progress"]["phase"] == "scanning", what="the phase")
+    assert not are_gone(pids)
 
     service.process.kill()
 
