@@ -30,7 +30,7 @@ class SmallDisk:
     def __init__(self, path: Path, options: str) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=700,{options}", "tmpfs", str(path)], check=True)
 
     @property
     def free_bytes(self) -> int:

@@ -113,8 +113,6 @@ def test_a_start_takes_no_more_steps_beside_a_hundred_thousand_jobs(
     for count in (FEW, MANY):
         settings = filled(tmp_path / str(count), migrated_file, count, steps)
         taken[count] = start(settings, steps.of)
-        with closing(sqlite3.connect(tmp_path / str(count) / "vacpack.db")) as table:
-            assert table.execute("SELECT count(*) FROM jobs WHERE status = 'running'").fetchone() == (0,)
 
     assert taken[MANY] <= taken[FEW] * 1.5 + SLACK, taken
     assert scanned(tmp_path / str(MANY), steps) > 2 * (taken[FEW] * 1.5 + SLACK)
