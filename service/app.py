@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import version
 from socket import gethostname
 
 from fastapi import FastAPI
@@ -13,6 +12,9 @@ from service.web import audit, deliveries, documented, events, front, health, jo
 from service.web.middleware import RequestScope
 from service.web.parts import Parts
 from service.web.sites import Sites
+
+CONTRACT_VERSION = "1"
+"""Of what the description promises. Which release answers is nobody's business but the operator's."""
 
 BUSY = frozenset({"get_job", "post_upload"})
 """Routes that answer nearly all requests of a busy service."""
@@ -30,7 +32,7 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
 
     app = FastAPI(
         title="vacpack",
-        version=version("vacpack"),
+        version=CONTRACT_VERSION,
         description=documented.DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,

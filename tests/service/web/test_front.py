@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -462,3 +463,11 @@ def test_where_people_come_by_a_proxy_only_the_admin_is_told_more(start: Callabl
 
     assert app.client.get("/readyz").json() == {"status": "ok"}
     assert "checks" in app.client.get("/readyz", headers=ADMIN).json()
+
+
+def test_strangers_are_not_told_which_release_answers(app: InProcess) -> None:
+    for path in ("/", "/limits", "/docs", "/openapi.json", "/livez", "/readyz", "/nothing/here"):
+        for form in ({}, PAGE, TEXT):
+            answer = app.client.get(path, headers=form)
+            assert version("vacpack") not in f"{answer.text}{answer.headers}", path
+            assert "server" not in answer.headers
