@@ -32,15 +32,15 @@ FAILURES: Mapping[str, FailureKind] = {
     # Not fatal: a bit may have flipped in memory only, and the next attempt reads the disk.
     "source_damaged": FailureKind("The stored upload is not what arrived."),
     "codec_failed": FailureKind("The file could not be compressed."),
-    "verify_failed": FailureKind("The compressed file did not give the original back, so it was thrown away."),
+    "verify_failed": FailureKind("The compressed file did not give the original back."),
     # These two stand in rows of earlier versions: they are the machine's, and a pause now.
     "disk_full": FailureKind("There was no room left to store the result."),
     "out_of_memory": FailureKind("There was not enough memory to compress the file."),
     "storage_failed": FailureKind("The storage could not be read or written."),
-    "cpu_limit": FailureKind("Compressing this file took more processor time than one job may.", is_fatal=True),
-    "memory_limit": FailureKind("Compressing this file took more memory than one job may.", is_fatal=True),
+    "cpu_limit": FailureKind("Compressing it took more processor time than one job may.", is_fatal=True),
+    "memory_limit": FailureKind("Compressing it took more memory than one job may.", is_fatal=True),
     MALICIOUS: FailureKind("The upload was found to be malicious, and was removed.", is_fatal=True),
-    "scan_failed": FailureKind("The upload could not be scanned for malicious content."),
+    "scan_failed": FailureKind("The upload could not be scanned."),
     "internal_error": FailureKind("Something went wrong in the service."),
     # These two are written by ``storage.job_rescue``: the worker could not do it any more.
     "worker_lost": FailureKind("Working on this file ended the worker each time.", is_fatal=True),

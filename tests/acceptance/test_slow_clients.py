@@ -155,7 +155,7 @@ def test_many_slow_clients_hold_up_nobody(impatient: ServiceProcess) -> None:
 
         assert ask(f"{impatient.url}/livez").status == 200
 
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5 * SOON_SECONDS
 
 
 def test_a_slow_but_steady_upload_is_not_cut(impatient: ServiceProcess) -> None:

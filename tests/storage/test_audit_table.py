@@ -188,5 +188,5 @@ def test_the_number_of_a_pruned_event_never_comes_again(database: Database) -> N
 def test_queries_and_changes_are_told_apart() -> None:
     changes = {action for action in Action if not action.is_query}
 
-    marks = {Action.RESULT_DAMAGED, Action.RESULT_REPAIRED}
+    marks = {Action.RESULT_DAMAGED, Action.RESULT_REPAIRED, Action.KEY_REFUSED}
     assert changes == {action for action in Action if action.startswith(("job.", "message."))} | marks
