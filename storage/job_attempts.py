@@ -33,11 +33,11 @@ from storage.database import Now
 from storage.errors import StaleAttempt
 from storage.fair_turns import turn_again
 from storage.file_store import Key
+from storage.job_leaving import NEXT_VERSION, NO_LEASE, NO_PROGRESS, end_attempt, leave
 from storage.lifecycle import JobStatus
 from storage.models import attempts, jobs, sources, status_literal
 from storage.outbox import add_for_ended
 from storage.trouble import Trouble
-from storage.work_totals import Outcome, count
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,6 @@ class StoredResult:
 _QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)
 _ALWAYS: ColumnElement[bool] = literal_column("1 = 1")
 _WAS_CANCELLED = jobs.c.cancel_requested_at.is_not(None)
-_NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None}
-_NO_PROGRESS: dict[str, Any] = {"phase": None, "bytes_done": 0, "bytes_per_second": None}
-_NEXT_VERSION = jobs.c.version + 1
 _RESULT_COLUMNS = ("key", "name", "format", "media_type", "coding", "size_bytes", "sha256", "checksum")
 
 
@@ -126,8 +123,8 @@ def _claim() -> Update:
             lease_owner=bindparam("worker_id"),
             lease_expires_at=Now() + bindparam("lease", type_=BigInteger),
             started_at=func.coalesce(jobs.c.started_at, Now()),
-            version=_NEXT_VERSION,
-            **{**_NO_PROGRESS, "phase": "starting"},
+            version=NEXT_VERSION,
+            **{**NO_PROGRESS, "phase": "starting"},
         )
         .returning(jobs)
     )
@@ -195,7 +192,7 @@ _HEARTBEAT = (
         phase=bindparam("new_phase"),
         bytes_done=bindparam("new_bytes_done"),
         bytes_per_second=bindparam("new_bytes_per_second"),
-        version=_NEXT_VERSION,
+        version=NEXT_VERSION,
     )
     .returning(jobs.c.cancel_requested_at)
 )
@@ -225,9 +222,9 @@ _FINISH = (
         bytes_done=jobs.c.source_size_bytes,
         finished_at=Now(),
         expires_at=Now() + jobs.c.ttl_milliseconds,
-        version=_NEXT_VERSION,
+        version=NEXT_VERSION,
         **dict.fromkeys(("phase", "bytes_per_second", "error_code", "error_detail")),
-        **_NO_LEASE,
+        **NO_LEASE,
     )
     .returning(jobs.c.seq)
 )
@@ -341,83 +338,3 @@ def _give_back(connection: Connection, job: ClaimedJob, outcome: str, code: str 
     if not left:
         raise StaleAttempt(job.id, job.epoch)
     end_attempt(connection, job, outcome, code=code)
-
-
-@dataclass(frozen=True, slots=True)
-class LeftJob:
-    """A job that is not running any more, where it went, and what its attempt was at."""
-
-    seq: int
-    id: str
-    epoch: int
-    status: JobStatus
-    format: str
-    size_bytes: int
-
-
-def leave(
-    connection: Connection,
-    where: ColumnElement[bool],
-    status: ColumnElement[str],
-    *,
-    is_final: ColumnElement[bool],
-    fence: dict[str, Any] | None = None,
-    **changes: Any,
-) -> list[LeftJob]:
-    """Take running jobs to another status, here or in ``job_rescue``; subscribers of one that ends are told."""
-    statement = (
-        update(jobs)
-        .where(where)
-        .values(
-            status=status,
-            finished_at=case((is_final, Now()), else_=None),
-            expires_at=case((is_final, Now() + jobs.c.ttl_milliseconds), else_=None),
-            version=_NEXT_VERSION,
-            **_NO_LEASE,
-            **_NO_PROGRESS,
-            **changes,
-        )
-        .returning(jobs.c.seq, jobs.c.id, jobs.c.epoch, jobs.c.status, jobs.c.format, jobs.c.source_size_bytes)
-    )
-    rows = connection.execute(statement, fence or {}).all()
-    left = [LeftJob(row[0], row[1], row[2], JobStatus(row[3]), row[4], row[5]) for row in rows]
-    for job in left:
-        if job.status.is_final:
-            add_for_ended(connection, job.seq)
-    return left
-
-
-_END_ATTEMPT = (
-    update(attempts)
-    .where(attempts.c.job_seq == bindparam("job"), attempts.c.epoch == bindparam("number"))
-    .values(
-        ended_at=Now(),
-        outcome=bindparam("how"),
-        error_code=bindparam("code"),
-        error_detail=bindparam("detail"),
-    )
-    .returning(func.max(attempts.c.ended_at - attempts.c.started_at, 0))
-)
-
-
-def end_attempt(
-    connection: Connection,
-    job: ClaimedJob | LeftJob,
-    outcome: str,
-    *,
-    code: str = "",
-    detail: str | None = None,
-    bytes_out: int = 0,
-    result_format: str | None = None,
-) -> None:
-    """Write down how an attempt ended, here or in ``job_rescue``, and add it to the totals."""
-    ended = {
-        "job": job.seq,
-        "number": job.epoch,
-        "how": outcome,
-        "code": code or None,
-        "detail": detail and detail[:500],
-    }
-    milliseconds: int = connection.execute(_END_ATTEMPT, ended).scalar_one()
-    what = Outcome(result_format or job.format, outcome, code)
-    count(connection, what, milliseconds=milliseconds, bytes_in=job.size_bytes, bytes_out=bytes_out)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, case, func, literal_column, select
 
 from storage.database import Now
 from storage.deliveries import release_sender
-from storage.job_attempts import LeftJob, end_attempt, leave
+from storage.job_leaving import LeftJob, end_attempt, leave
 from storage.lifecycle import JobStatus
 from storage.models import jobs, status_literal
 

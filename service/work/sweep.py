@@ -23,7 +23,7 @@ from service.work.work_settings import WorkSettings
 from storage import audit_table
 from storage.database import Database, Proven
 from storage.file_store import FileStore, StoredFile, attempt_of, result_key
-from storage.job_attempts import LeftJob
+from storage.job_leaving import LeftJob
 from storage.job_rescue import rescue_lapsed, rescue_worker
 from storage.job_table import expire, prune
 from storage.job_views import named, unnamed

@@ -7,7 +7,7 @@ import pytest
 from storage import job_attempts, job_rescue, job_table
 from storage.database import Database
 from storage.errors import StaleAttempt
-from storage.job_attempts import LeftJob
+from storage.job_leaving import LeftJob
 from storage.lifecycle import JobStatus
 from storage.work_totals import totals
 from tests.storage.job_builder import (
