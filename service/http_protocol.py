@@ -18,10 +18,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.connections import Connections, refusal_bytes
 from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, TARGET_TOO_LONG, ServiceError
+from service.half_closed import Pings
 from service.http_answers import ended_by_closing, last_word
 from service.http_intake import MAX_CALLS_AT_ONCE, MAX_WAITING_REQUESTS, Flow, Intake, Pieces
 from service.slow_readers import Sending, SendPace
-from service.web.event_stream import PING, TRANSPORT
+from service.web.event_stream import TRANSPORT
 from service.web.request_head import (
     check_trailer,
     expects_continue,
@@ -35,11 +36,6 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_BARE_SHARE = 17
 """So many bytes may come for each of a body, itself among them; ``MAX_HEAD_BYTES`` more in all. A chunk of one byte has
 six, and extensions, which nobody reads, may have some."""
-
-PING_SECONDS = 5.0
-"""Whether a client that has ended its sending is still there, only data tells: ``close`` sends the same FIN as
-``shutdown(SHUT_WR)``, and the kernel of one that has closed answers keep-alive probes all the same, for a minute (Linux
-6.18). It answers data with a reset, and then the next ping fails: the client is found gone after two."""
 
 
 class _Refused(Exception):
@@ -74,7 +70,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """Nothing more is read as HTTP."""
     _answered: Any = None
     """The cycle whose answer is under way or was the last; ``cycle`` is the one last read, others wait between them."""
-    _pings: asyncio.TimerHandle | None = None
+    _pings: Pings | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -96,7 +92,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.counted.leave(self._host())
         self._sending.end()
         if self._pings is not None:
-            self._pings.cancel()
+            self._pings.end()
         self._intake.clear()
         super().connection_lost(exc)
         # uvicorn tells the request that was read last, which others may wait for.
@@ -288,20 +284,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._drop_unfinished()
         stays = self._ends_with_answers()
         if stays:
-            self._ping(is_first=True)
+            self._pings = Pings(self.transport, lambda: self._answered)
+            self._pings.begin()
         return stays
-
-    def _ping(self, *, is_first: bool = False) -> None:
-        """Send what every client passes over: of an answer that lasts its own, of none yet RFC 9110's (15.2.1).
-
-        An answer under way tells as much, and one that is about to come makes ``100 Continue`` at once needless.
-        """
-        cycle = self._answered
-        if cycle.response_started:
-            cycle.scope.get("extensions", {}).get(PING, _nothing)()
-        elif not is_first and cycle.scope["http_version"] == "1.1":
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._pings = self.loop.call_later(PING_SECONDS, self._ping)
 
     def _ends_with_answers(self) -> bool:
         """Return whether a request waits for its answer; the last answer then ends the connection (RFC 9112, 9.6)."""
@@ -368,10 +353,6 @@ class LimitedProtocol(HttpToolsProtocol):
 
 def _too_large() -> ServiceError:
     return ServiceError(HEADERS_TOO_LARGE, "At most 64 KiB of headers are taken.")
-
-
-def _nothing() -> None:
-    """Stand in for the ping of an answer that has none."""
 
 
 def _tell_gone(cycle: Any) -> None:

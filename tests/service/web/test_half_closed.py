@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from service import http_protocol
+from service import half_closed
 from service.settings import Settings
 from service.web import broadcaster
 from service.web.event_format import COMMENT
@@ -41,7 +41,7 @@ LIVEZ = head("GET /livez")
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def live(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveServer]:
-    monkeypatch.setattr(http_protocol, "PING_SECONDS", 0.5)
+    monkeypatch.setattr(half_closed, "PING_SECONDS", 0.5)
     monkeypatch.setattr(broadcaster, "COMMENT_SECONDS", 0.5)
     with live_server(settings, loop=request.param) as server:
         yield server
