@@ -1,8 +1,8 @@
 """Whether a client that has ended its sending is still there: only data tells.
 
 ``close`` sends the same FIN as ``shutdown(SHUT_WR)``, and the kernel of a client that has closed answers keep-alive
-probes all the same, for a minute (Linux 6.18). It answers data with a reset, and then the next ping fails: two find that
-the client is gone.
+probes all the same, for a minute (Linux 6.18). It answers data with a reset, and then the next ping fails: so the
+second ping finds that the client is gone.
 """
 
 from __future__ import annotations
