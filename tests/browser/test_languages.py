@@ -204,9 +204,16 @@ def test_all_that_the_script_says_on_job_pages_comes_from_the_catalogue(
     expect(page.locator(".state")).to_have_text(pseudo("Cancelled"))
 
 
+def without_refresh(route: Route) -> None:
+    """Give the page as it is, except that it does not load itself again while it is read."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=re.sub(r'<meta http-equiv="refresh"[^>]*>', "", answer.text()))
+
+
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_the_script_says_of_a_job_what_the_server_says(open_page: OpenPage, states: EveryState, locale: str) -> None:
     plain = open_page(java_script_enabled=False, locale=locale)
+    plain.route("**/jobs/*", without_refresh)
     page = open_page(storage_state=states.memory, locale=locale)
     for state in STATES:
         plain.goto(states.page_of(state))

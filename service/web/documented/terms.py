@@ -21,7 +21,17 @@ RESULTS: Words = BYTES | dict.fromkeys(
 )
 NOT_MODIFIED: Answers = {304: {"description": "It is still what `If-None-Match` names."}}
 
-_ANYWHERE = ("bad_request", "internal_error", "database_busy", "storage_lost", "shutting_down", "too_many_connections")
+_ANYWHERE = (
+    "bad_request",
+    "target_too_long",
+    "unknown_host",
+    "headers_too_large",
+    "internal_error",
+    "database_busy",
+    "storage_lost",
+    "shutting_down",
+    "too_many_connections",
+)
 
 
 def parameter(
