@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,13 +29,14 @@ def noise(size_bytes: int, seed: int = 0) -> bytes:
 
 @pytest.fixture
 def disk(make_disk: MakeDisk) -> SmallDisk:
-    return make_disk("size=32m")
+    return make_disk("size=64m")
 
 
 @pytest.fixture
-def service(disk: SmallDisk) -> Iterator[ServiceProcess]:
-    """A service whose data lie on the small disk."""
-    process = ServiceProcess(disk.path, min_free_bytes=0, sweep_seconds=0.5)
+def service(disk: SmallDisk, tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A service whose data lie on the small disk; its log does not, and misses no line."""
+    process = ServiceProcess(tmp_path / "service", min_free_bytes=0, sweep_seconds=0.5)
+    process.data_dir = disk.path / "data"
     yield process
     process.kill()
 
@@ -57,16 +59,17 @@ def ready(service: ServiceProcess) -> Answer:
 def test_eight_jobs_wait_while_the_disk_is_full_and_succeed_after_it(service: ServiceProcess, disk: SmallDisk) -> None:
     service.settings["VACPACK_EMBEDDED_WORKER"] = "false"
     service.start()
-    jobs = [upload(service.url, noise(MIB, seed), options="format=zstd")["id"] for seed in range(8)]
+    # More than what is left and the reserve together: no result finds room by chance.
+    jobs = [upload(service.url, noise(3 * MIB, seed), options="format=zstd")["id"] for seed in range(8)]
     assert service.stop() == 0
     service.settings["VACPACK_EMBEDDED_WORKER"] = "true"
     disk.fill(leave_bytes=MIB)
     service.start()
 
     until(lambda: job_at(service.url, jobs[-1])["waiting_for"] == "room", what="waiting for room")
-    disk.fill()
 
     def is_all_queued() -> bool:
+        disk.fill()
         documents = [job_at(service.url, job) for job in jobs]
         assert {document["attempt"] for document in documents} <= {0, 1}
         return {(document["status"], document["attempt"]) for document in documents} == {("queued", 0)}
@@ -77,8 +80,7 @@ def test_eight_jobs_wait_while_the_disk_is_full_and_succeed_after_it(service: Se
     page = ask(f"{service.url}/jobs/{jobs[-1]}", Accept="text/html", Accept_Language="zh-CN").body.decode()
     token = {"Authorization": f"Bearer {service.admin_token()}"}
     metrics = ask(f"{service.url}/metrics", **token).body.decode()
-    until(lambda: ready(service).status == 503, what="not being ready")
-    answer = ready(service)
+    answer = until(lambda: (found := ready(service)).status == 503 and found, what="not being ready")
     disk.empty()
 
     assert line.endswith(", waiting for room on the server\n")
