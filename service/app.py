@@ -16,7 +16,7 @@ from service.web.sites import Sites
 CONTRACT_VERSION = "1"
 """Of what the description promises. Which release answers is nobody's business but the operator's."""
 
-BUSY = frozenset({"get_job", "post_upload"})
+BUSY = frozenset({"get_job", "post_upload", "put_named"})
 """Routes that answer nearly all requests of a busy service."""
 
 Life = Callable[[], AbstractAsyncContextManager[None]]
@@ -38,6 +38,8 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Nothing here hands these to anybody: looking for a receiver cost 6 % of a status request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         servers=[{"url": parts.settings.path_prefix() or "/"}],
     )
     app.state.parts = parts

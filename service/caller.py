@@ -7,7 +7,6 @@ machine itself and the proxies in front of it are exempt, so that whoever is alo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -17,20 +16,22 @@ UNKNOWN = "unknown"
 _Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
 class Callers:
-    """Tells callers apart. ``trusted`` are the networks of proxies."""
+    """Tells callers apart."""
 
-    trusted: tuple[_Network, ...] = ()
+    def __init__(self, trusted: tuple[_Network, ...] = ()) -> None:
+        """``trusted`` are the networks of proxies."""
+        self._trusted = trusted
+        self.key_of = lru_cache(maxsize=4096)(self._key_of)
 
-    def key_of(self, host: str | None) -> str | None:
+    def _key_of(self, host: str | None) -> str | None:
         """Return the key of who connects from ``host``; None: exempt."""
         if host is None:
             return None
         address = _address(host)
         if address is None:
             return UNKNOWN
-        if address.is_loopback or any(address in network for network in self.trusted):
+        if address.is_loopback or any(address in network for network in self._trusted):
             return None
         return str(address) if address.version == 4 else str(IPv6Network((address, 64), strict=False))
 
@@ -41,8 +42,7 @@ class Callers:
 
     def address_of(self, host: str | None) -> str | None:
         """Return what is kept of who asks: an address, or nothing where it is none."""
-        address = None if host is None else _address(host)
-        return None if address is None else str(address)
+        return None if host is None else _text(host)
 
 
 def read_trusted(value: str) -> tuple[_Network, ...]:
@@ -56,6 +56,12 @@ def _networks(items: Iterable[str]) -> Iterable[_Network]:
             yield ip_network(item, strict=False)
         except ValueError:
             continue
+
+
+@lru_cache(maxsize=4096)
+def _text(host: str) -> str | None:
+    address = _address(host)
+    return None if address is None else str(address)
 
 
 @lru_cache(maxsize=4096)

@@ -42,28 +42,29 @@ class Intake:
     def __init__(self) -> None:
         self._data = b""
         self._at = 0
+        self.left_bytes = 0
+        """How many wait to be read."""
         self._before = b""
         """The last three bytes before those: of an end that came in two."""
 
-    def __len__(self) -> int:
-        return len(self._data) - self._at
-
     def add(self, data: bytes) -> None:
         """Take what came."""
-        self._data, self._at = self._data[self._at :] + data if self else data, 0
+        self._data, self._at = self._data[self._at :] + data if self.left_bytes else data, 0
+        self.left_bytes = len(self._data)
 
-    def next_piece(self, body_left: int | None) -> memoryview:
+    def next_piece(self, body_left: int | None) -> bytes | memoryview:
         """Return the next bytes: at most these many of a body, or up to where a head or a body in chunks may end."""
-        at = self._at
-        if body_left is not None:
-            self._at = min(at + body_left, len(self._data))
+        at, size_bytes = self._at, len(self._data)
+        end = self._end_of_head(at) if body_left is None else min(at + body_left, size_bytes)
+        self._at, self.left_bytes = end, size_bytes - end
+        if end - at >= 3:
+            self._before = self._data[end - 3 : end]
         else:
-            self._at = self._end_of_head(at)
-        self._before = (self._before + self._data[max(at, self._at - 3) : self._at])[-3:]
-        return memoryview(self._data)[at : self._at]
+            self._before = (self._before + self._data[at:end])[-3:]
+        return self._data if end - at == size_bytes else memoryview(self._data)[at:end]
 
     def _end_of_head(self, at: int) -> int:
-        began = (self._before + self._data[at : at + 3]).find(_END_OF_HEAD) if at < 3 else -1
+        began = (self._before + self._data[at : at + 3]).find(_END_OF_HEAD) if self._before and at < 3 else -1
         if began >= 0:
             return at + began + len(_END_OF_HEAD) - len(self._before)
         longest = min(at + _MAX_PIECE_BYTES, len(self._data))
@@ -73,11 +74,12 @@ class Intake:
     def put_back(self, count: int) -> None:
         """Have the last bytes of the last piece come again."""
         self._at -= count
+        self.left_bytes += count
         self._before = b""
 
     def clear(self) -> None:
         """Forget all of it."""
-        self._data, self._at, self._before = b"", 0, b""
+        self._data, self._at, self._before, self.left_bytes = b"", 0, b"", 0
 
 
 class Pieces:

@@ -27,8 +27,9 @@ from service.web.request_head import (
     check_trailer,
     expects_continue,
     refusal_of,
+    refusal_of_field,
     refusal_of_line,
-    refusal_of_size,
+    refusal_of_target,
     settled_target,
 )
 
@@ -110,10 +111,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def _feed(self) -> None:
         """Have what came read, as long as it is wanted, and no longer than others can wait."""
         self._calls = 0
-        if self._intake:
+        if self._intake.left_bytes:
             self._unset_keepalive_if_required()
         try:
-            while self._intake and self._wants_more and self._calls < MAX_CALLS_AT_ONCE:
+            while self._intake.left_bytes and self._wants_more and self._calls < MAX_CALLS_AT_ONCE:
                 self._feed_piece()
         except httptools.HttpParserError:
             if not self._has_refused:
@@ -130,16 +131,18 @@ class LimitedProtocol(HttpToolsProtocol):
         return not self._has_refused and len(self.pipeline) < MAX_WAITING_REQUESTS
 
     def _feed_piece(self) -> None:
-        piece = self._intake.next_piece(None if self._is_in_head else self._body_left)
-        if self._is_in_head and b"\n" not in self._line.lstrip():
+        is_in_head = self._is_in_head
+        piece = self._intake.next_piece(None if is_in_head else self._body_left)
+        if is_in_head and b"\n" not in self._line.lstrip():
             self._line += piece
-        self._head_bytes += len(piece)
-        self._bare_bytes += len(piece)
+        size_bytes = len(piece)
+        self._head_bytes += size_bytes
+        self._bare_bytes += size_bytes
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as offer:
             self._read_again_without_upgrade()
-            self._intake.put_back(len(piece) - offer.args[0])
+            self._intake.put_back(size_bytes - offer.args[0])
         counted = self._head_bytes if self._is_in_head else self._bare_bytes
         if counted > MAX_HEAD_BYTES and not self._has_refused:
             self._refuse(_too_large())
@@ -147,7 +150,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _pace(self) -> None:
         """Read on, or not: what was read and waits, waits here, where it is little, and the rest at the client's."""
         was_held, is_full = self.flow.is_held, not self._wants_more and not self._has_refused
-        self.flow.is_held = is_full or len(self._intake) > 0
+        self.flow.is_held = is_full or self._intake.left_bytes > 0
         if self.flow.is_held:
             self.flow.pause_reading()
             if is_full and not was_held:
@@ -196,7 +199,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refusal_of_head(self, version: str) -> ServiceError | None:
         # One that came in a single piece was not seen to grow.
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:
             return _too_large()
         error = refusal_of_line(self._line) or refusal_of(self.parser.get_method(), version, self.headers)
         if error is None:
@@ -208,24 +211,23 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
-        self._check_size(0)
+        self._check(refusal_of_target(self.url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:
             super().on_header(name, value)
-            self._check_size(len(self.headers), name, value)
+            self._check(refusal_of_field(len(self.headers), len(name) + len(value)))
             return
         self._trailers += 1
-        self._check_size(self._trailers, name, value)
+        self._check(refusal_of_field(self._trailers, len(name) + len(value)))
         try:
             check_trailer(name)
         except ServiceError as error:
             self._refuse(error)
             raise _Refused from error
 
-    def _check_size(self, fields: int, *parts: bytes) -> None:
+    def _check(self, error: ServiceError | None) -> None:
         """Refuse what is too large as it comes, before it is read by anybody."""
-        error = refusal_of_size(self.url, fields, *parts)
         if error is None:
             return
         if self._is_in_head:

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 from secrets import token_hex
 
@@ -54,6 +55,8 @@ class RequestScope:
         """``path_prefix`` is the path under which people know the service, as it stands in a URL."""
         self._app = app
         self._metrics = metrics
+        # There are few methods and statuses, and finding a counter by its labels costs more than counting.
+        self._answered = lru_cache(metrics.requests.labels)
         self._sites = sites
         self._path_prefix = path_prefix
         self._prefix = token_hex(4).encode()
@@ -108,7 +111,7 @@ class RequestScope:
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"]
-        self._metrics.requests.labels(method if method in _METHODS else "other", status).inc()
+        self._answered(method if method in _METHODS else "other", status).inc()
         level = logging.INFO if method in _CHANGING or status >= 500 else logging.DEBUG
         if _log.isEnabledFor(level):
             facts = {"method": method, "path": scope["path"], "status": status}

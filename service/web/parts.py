@@ -66,7 +66,8 @@ class Parts:
 
     def caller_of(self, request: HTTPConnection) -> str | None:
         """Return who asks, as limits per address count it; None: exempt."""
-        return self.callers.key_of(request.client.host if request.client else None)
+        client = request.scope.get("client")
+        return self.callers.key_of(client[0] if client else None)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Return what ``query`` reads, in one of a few threads of its own."""

@@ -39,7 +39,7 @@ MAX_PARAMETERS = 100
 MAX_LENGTH_DIGITS = 19
 """As many as the parser takes."""
 _LENGTH, _CODING, _EXPECT, _HOST = b"content-length", b"transfer-encoding", b"expect", b"host"
-_TOLD = frozenset((_LENGTH, _CODING, _EXPECT))
+_TOLD = frozenset((_LENGTH, _CODING, _EXPECT, _HOST))
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%_~-]+\])(?::[0-9]{0,5})?")
 """A host and a port (RFC 3986, 3.2); without a user, and without anything that begins a path."""
 _FIRST_LINE = re.compile(rb"[\r\n]*[^\r\n]* HTTP/[0-9.]+\r?\n")
@@ -52,9 +52,10 @@ def refusal_of(method: bytes, version: str, headers: Headers) -> ServiceError | 
     if method == b"CONNECT":
         detail = "This is no proxy."
         return ServiceError(METHOD_NOT_ALLOWED, detail, headers={"Allow": "DELETE, GET, HEAD, POST, PUT"})
-    told = [(name, value.strip().lower()) for name, value in headers if name in _TOLD]
-    refusal = _refusal_of_told(version, told) if told else None
-    return refusal or _refusal_of_host(version, [value for name, value in headers if name == _HOST])
+    told = [(name, value.strip(b" \t").lower()) for name, value in headers if name in _TOLD]
+    hosts = [value for name, value in told if name == _HOST]
+    refusal = _refusal_of_told(version, told) if len(told) > len(hosts) else None
+    return refusal or _refusal_of_host(version, hosts)
 
 
 def refusal_of_line(line: bytes) -> ServiceError | None:
@@ -62,13 +63,18 @@ def refusal_of_line(line: bytes) -> ServiceError | None:
     return None if _FIRST_LINE.match(line) else ServiceError(HTTP_VERSION, "Speak HTTP/1.1, or HTTP/1.0.")
 
 
-def refusal_of_size(target: bytes, fields: int, *parts: bytes) -> ServiceError | None:
-    """Return why a head cannot be taken that has so many fields, the last of them of these parts; None if it can."""
+def refusal_of_target(target: bytes) -> ServiceError | None:
+    """Return why a head cannot be taken whose address is this, as far as it has come; None if it can."""
     if len(target) > MAX_TARGET_BYTES:
         return ServiceError(TARGET_TOO_LONG, f"At most {MAX_TARGET_BYTES // 1024} KiB of an address are taken.")
+    return None
+
+
+def refusal_of_field(fields: int, size_bytes: int) -> ServiceError | None:
+    """Return why a head cannot be taken that has so many fields, the last of this size; None if it can."""
     if fields > MAX_FIELDS:
         return ServiceError(HEADERS_TOO_LARGE, f"At most {MAX_FIELDS} header fields are taken.")
-    if sum(map(len, parts)) > MAX_FIELD_BYTES:
+    if size_bytes > MAX_FIELD_BYTES:
         return ServiceError(HEADERS_TOO_LARGE, f"At most {MAX_FIELD_BYTES // 1024} KiB of one header field are taken.")
     return None
 
@@ -77,7 +83,7 @@ def _refusal_of_host(version: str, hosts: list[bytes]) -> ServiceError | None:
     """Return why a head's hosts cannot be taken: there is one (RFC 9112, 3.2), which HTTP/1.0 may leave out."""
     if len(hosts) > 1 or (not hosts and version != "1.0"):
         return ServiceError(BAD_REQUEST, "Say once which host the request is for: one Host.")
-    if hosts and not _AUTHORITY.fullmatch(hosts[0].strip(b" \t")):
+    if hosts and not _AUTHORITY.fullmatch(hosts[0]):
         return ServiceError(BAD_REQUEST, "Host is the name of a host, and its port.")
     return None
 
@@ -105,8 +111,8 @@ def expects_continue(version: str, headers: Headers) -> bool:
 
 
 def _expected(headers: Headers) -> set[bytes]:
-    values = (item.strip().lower() for name, value in headers if name == _EXPECT for item in value.split(b","))
-    return set(filter(None, values))
+    values = [value for name, value in headers if name == _EXPECT]
+    return {item.strip().lower() for item in b",".join(values).split(b",")} - {b""} if values else set()
 
 
 def settled_target(target: bytes) -> bytes:

@@ -19,7 +19,6 @@ from starlette.responses import Response
 from service.admission import Reservation
 from service.commands import Submission, digest_of, earlier_job, submit
 from service.errors import METHOD_NOT_ALLOWED, SHUTTING_DOWN, ServiceError
-from service.file_names import clean_name
 from service.web import answers, documented
 from service.web.arrivals import Arrival
 from service.web.audited import Audited
@@ -317,8 +316,11 @@ def _content(receipt: Receipt) -> str:
 
 
 def shown_name(names: list[str]) -> str:
-    """Return a job's name: the file's base name, or of several files their common folder, or how many they are."""
+    """Return a job's name: the file's base name, or of several files their common folder, or how many they are.
+
+    ``names`` are clean, and what is left of them is.
+    """
     if len(names) == 1:
-        return clean_name(names[0])
+        return names[0].rpartition("/")[2]
     folders = {name.partition("/")[0] if "/" in name else "" for name in names}
     return folders.pop() if len(folders) == 1 and "" not in folders else f"{len(names)} files"

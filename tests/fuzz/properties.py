@@ -21,7 +21,14 @@ from service.web.header_rules import check_headers, gathered
 from service.web.language import language_of
 from service.web.options import NAMES, check_names, put, read_options
 from service.web.part_encodings import DECODERS
-from service.web.request_head import expects_continue, refusal_of, refusal_of_line, refusal_of_size, settled_target
+from service.web.request_head import (
+    expects_continue,
+    refusal_of,
+    refusal_of_field,
+    refusal_of_line,
+    refusal_of_target,
+    settled_target,
+)
 from service.web.upload_head import read_head, read_key
 from tests.fuzz.inputs import fields, parts, raws, texts
 
@@ -69,7 +76,8 @@ def a_head(method: bytes, version: str, said: list[tuple[str, str]], target: byt
     pairs = [(name.encode(), value.encode("latin-1")) for name, value in said]
     refusal_of(method, version, pairs)
     refusal_of_line(target)
-    refusal_of_size(target, len(pairs), *(value for _, value in pairs))
+    refusal_of_target(target)
+    refusal_of_field(len(pairs), sum(len(value) for _, value in pairs))
     expects_continue(version, pairs)
     settled_target(target)
 
