@@ -95,6 +95,11 @@ class Admission:
         """How many jobs wait, as far as this process knows: what it let in itself, and others a moment ago."""
         return self._backlog.queued
 
+    @property
+    def arriving(self) -> int:
+        """How many uploads arrive now."""
+        return self._arriving
+
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._limits.max_upload_bytes:
             detail = f"At most {self._limits.max_upload_bytes} bytes can be uploaded in one request."

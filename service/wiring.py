@@ -18,6 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from migrations import is_newest
 from service import logs
 from service.admission import Admission, Limits
+from service.allocator import PAUSE_SECONDS as GIVE_BACK_SECONDS
+from service.allocator import give_back
 from service.audit import AuditQueue
 from service.audit_file import PAUSE_SECONDS, AuditFile
 from service.caller import Callers, read_trusted
@@ -41,6 +43,7 @@ from service.web.guesses import Guesses
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
 from service.web.parts import Parts
+from service.web.recent_conversions import RecentConversions
 from service.web.status_board import StatusBoard
 from service.web.waiting import ChangeWatch
 from service.work.database_retry import end_of_writing
@@ -153,6 +156,7 @@ def make_parts(
         conversions=DownloadLimit(
             CONVERSIONS, in_all=settings.max_conversions, per_address=settings.max_conversions_per_address
         ),
+        recent=RecentConversions(),
         keys=Keys(admin_token=admin_token(settings), secret=secret, guesses=guesses),
         metrics=metrics,
         list_limiter=CapacityLimiter(LIST_THREADS),
@@ -209,6 +213,7 @@ class Service:
         run = self._checkpointer.run
         self._checkpoints = Loop("moving the write-ahead log", run, pause_seconds=CHECKPOINT_SECONDS)
         self._reserving = reserve_loop(self._database)
+        self._resting = Loop("giving memory back", self._give_back, pause_seconds=GIVE_BACK_SECONDS)
         self._upkeep = lease_upkeep(_sweeper(settings, self._database, self._store), dispatcher.wake)
         self._stopping: asyncio.Task[None] | None = None
 
@@ -219,6 +224,11 @@ class Service:
         # What a dead worker held is given back on a full disk too.
         rescue = partial(self._writer.run, frees=True)
         return EmbeddedWorker(work_settings(self._settings), rescue, on_replaced=count)
+
+    def _give_back(self) -> None:
+        """Give freed memory back, unless bodies come or go that would have it again."""
+        if not (self.parts.admission.arriving or self.parts.downloads.under_way):
+            give_back()
 
     def sweep_at_start(self) -> None:
         """Take up what the last process left: its jobs at once, blaming nobody, and uploads that became no job."""
@@ -234,6 +244,7 @@ class Service:
         self._writer.start()
         self._checkpoints.start()
         self._reserving.start()
+        self._resting.start()
         self._upkeep.start()
         if self._audit_log is not None:
             self._audit_log.start()
@@ -258,6 +269,7 @@ class Service:
         self._writer.stop()
         self._checkpoints.stop()
         self._reserving.stop()
+        self._resting.stop()
         self._checkpointer.close()
         if self._audit_log is not None:
             self._audit_log.stop()

@@ -24,6 +24,7 @@ from service.web.broadcaster import Broadcaster
 from service.web.download_limits import DownloadLimit
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
+from service.web.recent_conversions import RecentConversions
 from service.web.status_board import StatusBoard
 from service.web.waiting import ChangeWatch
 from storage.database import Database
@@ -55,6 +56,7 @@ class Parts:
     events: Broadcaster
     downloads: DownloadLimit
     conversions: DownloadLimit
+    recent: RecentConversions
     keys: Keys
     metrics: HttpMetrics
     list_limiter: CapacityLimiter

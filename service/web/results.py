@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -33,6 +33,7 @@ from service.web.negotiation import prefers_coding
 from service.web.parts import Parts, parts_of
 from service.web.preconditions import is_not_modified
 from service.web.ranges import requested_range
+from service.web.recent_conversions import COSTLY_BYTES
 from service.web.routing import get_and_head
 from service.web.stored_files import (
     check_not_malicious,
@@ -82,6 +83,10 @@ class Download:
     """Of the stored file."""
     proof: Proof | None = field(kw_only=True)
     """Of the whole stored file, where there is one."""
+    is_costly: bool = False
+    """Whether it is made of so much that it is kept for the next who asks, if it is small."""
+    made: bytes | None = None
+    """The body, where it has been kept."""
 
     def is_proven(self, part: tuple[int, int | None]) -> bool:
         """Return whether this part of the body is made of all stored bytes, and there is a proof of them.
@@ -174,6 +179,7 @@ def _transcoded(row: Row) -> Download:
         convert,
         stored_bytes=row["result_size_bytes"],
         proof=_proof(row),
+        is_costly=row["source_size_bytes"] >= COSTLY_BYTES,
     )
 
 
@@ -282,6 +288,8 @@ def _decoded(request: Request, row: Row) -> Download:
 
 
 async def _send(request: Request, parts: Parts, download: Download) -> Response:
+    if download.is_costly and (made := parts.recent.get(download.key)) is not None:
+        download = replace(download, made=made, size_bytes=len(made))
     has_ranges = download.convert is None and "Content-Encoding" not in download.headers
     headers = SAFE_HEADERS | {"ETag": download.etag, "Accept-Ranges": "bytes" if has_ranges else "none"}
     headers |= download.headers
@@ -329,12 +337,23 @@ async def _stream(
 def _limits(parts: Parts, download: Download, method: str) -> tuple[DownloadLimit, ...]:
     if method == "HEAD":
         return ()
-    return (parts.downloads,) if download.convert is None else (parts.downloads, parts.conversions)
+    is_converted = download.convert is not None and download.made is None
+    return (parts.downloads, parts.conversions) if is_converted else (parts.downloads,)
 
 
 async def _body(
     parts: Parts, job_id: str, file: BinaryIO, download: Download, part: tuple[int, int | None]
 ) -> AsyncIterator[bytes]:
+    if download.made is not None:
+        file.close()
+        return streams.once(download.made)
+    body = await _made_now(parts, job_id, file, download, part)
+    return parts.recent.gathered(download.key, body) if download.is_costly else body
+
+
+async def _made_now(
+    parts: Parts, job_id: str, file: BinaryIO, download: Download, part: tuple[int, int | None]
+) -> AsyncGenerator[bytes]:
     start, end = part
     if not download.is_proven(part):
         assert end is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Lock
@@ -20,7 +20,7 @@ READ_BYTES = 512 * 1024
 Convert = Callable[[Iterator[Chunk]], Generator[Chunk]]
 
 
-async def stored(file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
+async def stored(file: BinaryIO, start: int, end: int) -> AsyncGenerator[bytes]:
     """Yield the bytes from ``start`` to ``end`` (exclusive); closes the file."""
     reader = aiofiles.threadpool.wrap(file)
     try:
@@ -85,12 +85,12 @@ def chunks_of(file: BinaryIO) -> Iterator[bytes]:
     return iter(lambda: file.read(READ_BYTES), b"")
 
 
-async def once(content: bytes) -> AsyncIterator[bytes]:
+async def once(content: bytes) -> AsyncGenerator[bytes]:
     """Yield this."""
     yield content
 
 
-async def converted(file: BinaryIO, convert: Convert) -> AsyncIterator[bytes]:
+async def converted(file: BinaryIO, convert: Convert) -> AsyncGenerator[bytes]:
     """Yield what ``convert`` makes of the file, the last of it only when all is made.
 
     Each step runs in a thread. Closes the file, and ends when nobody reads.

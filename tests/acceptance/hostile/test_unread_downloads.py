@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.asking import succeeded
 from tests.acceptance.hostile.attacker import hostile_ask, hostile_head, metric
-from tests.acceptance.hostile.victim import FIRST_BYTES, KEPT_BYTES, beside_victim
+from tests.acceptance.hostile.victim import beside_victim
 from tests.acceptance.patience import until
 from tests.acceptance.raw_socket import connected
 from tests.acceptance.service_process import ServiceProcess
@@ -63,11 +63,9 @@ def test_who_does_not_read_is_dropped_and_its_place_is_free(hasty: ServiceProces
     assert hostile_ask(hasty, path).status == 200
     before = dropped(hasty)
 
-    for number, kept_bytes in enumerate((FIRST_BYTES, KEPT_BYTES), 1):
-        with beside_victim(hasty, kept_bytes=kept_bytes), ExitStack() as stack:
-            unread(hasty, path, stack)
-            most = before + number * held
-            until(partial(is_dropped, hasty, most), what="the end of every connection")
+    with beside_victim(hasty), ExitStack() as stack:
+        unread(hasty, path, stack)
+        until(partial(is_dropped, hasty, before + held), what="the end of every connection")
 
     assert hostile_ask(hasty, path).status == 200
     assert metric(hasty, "vacpack_connections") <= 1

@@ -21,8 +21,6 @@ FROM_ATTACKER = f"X-Forwarded-For: {ATTACKER}"
 
 KEPT_BYTES = 30 * MIB
 """What the service may have more after an attack than before it."""
-FIRST_BYTES = 100 * MIB
-"""The same after the first attack of its kind: of the heap's free memory 48 MiB are kept, and what lies between."""
 WARM_ROUNDS = 5
 
 
@@ -80,11 +78,8 @@ class Victim:
 
 
 @contextmanager
-def beside_victim(service: ServiceProcess, *, kept_bytes: int = KEPT_BYTES) -> Iterator[Victim]:
-    """Have a victim go its rounds in the block, and two more after it; then memory must be what it was before.
-
-    Attack once before it, with ``FIRST_BYTES`` where that takes much: see ``service.allocator``.
-    """
+def beside_victim(service: ServiceProcess) -> Iterator[Victim]:
+    """Have a victim go its rounds in the block, and two more after it; then memory must be what it was before."""
     victim = Victim(service)
     for _ in range(WARM_ROUNDS):
         victim.go_round()
@@ -98,4 +93,4 @@ def beside_victim(service: ServiceProcess, *, kept_bytes: int = KEPT_BYTES) -> I
         victim.end()
         thread.join()
     assert victim.failures == []
-    until(lambda: resident_bytes(service.process.pid) <= before + kept_bytes, what="memory given back")
+    until(lambda: resident_bytes(service.process.pid) <= before + KEPT_BYTES, what="memory given back")
