@@ -41,5 +41,5 @@ def test_what_threads_freed_is_given_back_wherever_it_lies() -> None:
     run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
 
     freed, left = map(int, run.stdout.split())
-    assert freed > 40, "kept until then: otherwise this tests nothing"
+    assert freed > 20, "kept until then: otherwise this tests nothing"
     assert left <= 20
