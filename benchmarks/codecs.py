@@ -26,8 +26,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from service.archive import ARCHIVES, Member
-from service.codec import CODECS, Chunk, Format, Level
+from service.codecs.archive import ARCHIVES, Member
+from service.codecs.codec import CODECS, Chunk, Format, Level
 
 MIB = 1 << 20
 PART_BYTES = 16 * MIB

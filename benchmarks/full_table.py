@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from storage.database import Database, sqlite_url
-from storage.file_store import Key
-from storage.job_attempts import claim
-from storage.job_table import NewJob, NewSource, insert_job
+from storage.ids import Key
+from storage.jobs.job_attempts import claim
+from storage.jobs.job_table import NewJob, NewSource, insert_job
 
 DAY_MILLISECONDS = 86_400_000
 DIGEST = "0" * 64

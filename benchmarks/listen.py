@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 import uvloop
 
 from benchmarks.server import HOST, PROJECT
-from service.open_files import raise_open_file_limit
+from service.machine.open_files import raise_open_file_limit
 
 OPEN_TIMEOUT_SECONDS = 60.0
 AT_ONCE = 100

@@ -1,4 +1,7 @@
-"""The schema's history, run by alembic: ``migrate(url)`` brings a database to the newest."""
+"""The schema's history, run by alembic: ``migrate(url)`` brings a database to the newest.
+
+Imports the models to compare with, and the settings for alembic's own command; never anything else of ``service``.
+"""
 
 from __future__ import annotations
 

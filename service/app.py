@@ -8,8 +8,9 @@ from socket import gethostname
 
 from fastapi import FastAPI
 
-from service.web import audit, deliveries, documented, events, front, health, jobs, pages, problems, results, uploads
+from service.web import audit, deliveries, documented, events, front, health, jobs, problems, results, uploads
 from service.web.middleware import RequestScope
+from service.web.page import pages
 from service.web.parts import Parts
 from service.web.sites import Sites
 

@@ -14,11 +14,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import SecretStr, ValidationError
 
-from service.env_file import BadEnvFile, check_env_file
 from service.settings import PREFIX, Settings, load_settings, unknown_names
-from service.terminal import complain, prepare_streams, say
+from service.start.env_file import BadEnvFile, check_env_file
+from service.start.terminal import complain, prepare_streams, say
 from storage.audit_table import Action, EventFilter
-from storage.file_store import is_job_id
+from storage.ids import is_job_id
 
 app = typer.Typer(
     name="vacpack",
@@ -92,7 +92,7 @@ def _told_plainly(settings: Settings) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from service.mistakes import as_line
+        from service.start.mistakes import as_line
 
         if (line := as_line(error, settings)) is None:
             raise
@@ -138,7 +138,7 @@ def migrate(
 ) -> None:
     """Bring the database to the newest schema. `serve` and `work` do it by themselves."""
     settings = _settings(data_dir=data_dir)
-    from service.holdings import prepare
+    from service.start.holdings import prepare
 
     with _told_plainly(settings):
         prepare(settings, revision)

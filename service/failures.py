@@ -10,7 +10,7 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.codec import CodecError
+from service.codecs.codec import CodecError
 from storage.database_errors import trouble_of_database
 from storage.errors import StorageError, StorageFull
 from storage.trouble import Trouble
@@ -42,7 +42,7 @@ FAILURES: Mapping[str, FailureKind] = {
     MALICIOUS: FailureKind("The upload was found to be malicious, and was removed.", is_fatal=True),
     "scan_failed": FailureKind("The upload could not be scanned."),
     "internal_error": FailureKind("Something went wrong in the service."),
-    # These two are written by ``storage.job_rescue``: the worker could not do it any more.
+    # These two are written by ``storage.jobs.job_rescue``: the worker could not do it any more.
     "worker_lost": FailureKind("Working on this file ended the worker each time.", is_fatal=True),
     "worker_stalled": FailureKind("The worker stopped answering while it worked on this file."),
 }

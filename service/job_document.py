@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context
 from typing import Any
 
-from service.codec_terms import ARCHIVE_FORMATS
+from service.codecs.terms import ARCHIVE_FORMATS
 from service.failures import FAILURES, MALICIOUS, SOURCE_MISSING
 from service.language import words
-from storage.job_views import LAST_POSITION
+from storage.jobs.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
 
 COMPRESSING_SHARE = 95.0

@@ -16,15 +16,16 @@ from contextlib import ExitStack, asynccontextmanager
 import structlog
 import uvicorn
 
-from service import logs, wiring
-from service.allocator import keep_freed_memory
+from service import wiring
 from service.app import create_app
-from service.holdings import prepare, served_alone
-from service.http_protocol import limited_protocol
-from service.listening import bind, listen, url_of
-from service.open_files import raise_open_file_limit
+from service.machine import logs
+from service.machine.allocator import keep_freed_memory
+from service.machine.open_files import raise_open_file_limit
 from service.settings import Settings, missing_for_email
-from service.slow_readers import SendPace
+from service.start.holdings import prepare, served_alone
+from service.start.listening import bind, listen, url_of
+from service.web.connection.protocol import limited_protocol
+from service.web.connection.slow_readers import SendPace
 from service.web.parts import Parts
 from service.web.request_id import request_id
 

@@ -17,10 +17,10 @@ from pydantic import Field, PlainValidator, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
-from service.allowed_hosts import read_hosts
-from service.email_address import read_sender
-from service.target import read_networks
-from service.webhook_signature import read_secrets
+from service.values.allowed_hosts import read_hosts
+from service.values.email_address import read_sender
+from service.values.target import read_networks
+from service.values.webhook_signature import read_secrets
 from storage.database import sqlite_url
 
 PREFIX = "VACPACK_"

@@ -16,57 +16,57 @@ from anyio import CapacityLimiter
 from sqlalchemy.exc import DBAPIError
 
 from migrations import is_newest
-from service import logs
-from service.admission import Admission, Limits
-from service.allocator import PAUSE_SECONDS as GIVE_BACK_SECONDS
-from service.allocator import give_back
 from service.audit import AuditQueue
 from service.audit_file import PAUSE_SECONDS, AuditFile
 from service.caller import Callers, read_trusted
-from service.cannot_start import CannotStart
-from service.connections import ConnectionLimits, Connections
-from service.dispatch import Dispatcher, NoDispatcher
-from service.holdings import DataFolder, own_files, prepare
-from service.kept_secrets import admin_token, manage_secret
-from service.lookout import LOOK_SECONDS, Lookout
-from service.open_files import open_file_limit
-from service.places import check_database_is_there, files_folder, make_data_folder
-from service.queue_shares import QueueLimits
+from service.intake.admission import Admission, Limits
+from service.intake.arrivals import Arrivals
+from service.intake.dispatch import Dispatcher, NoDispatcher
+from service.intake.queue_shares import QueueLimits
+from service.intake.sink import Sink
+from service.machine import logs
+from service.machine.allocator import PAUSE_SECONDS as GIVE_BACK_SECONDS
+from service.machine.allocator import give_back
+from service.machine.database_retry import end_of_writing
+from service.machine.lookout import LOOK_SECONDS, Lookout
+from service.machine.loop import Loop
+from service.machine.open_files import open_file_limit
+from service.machine.soundness import Sounding, trouble_with_database, trouble_with_files
+from service.machine.timekeeping import keep_time
 from service.settings import Settings
 from service.shares import Rates
-from service.sink import Sink
-from service.soundness import Sounding, trouble_with_database, trouble_with_files
-from service.web.arrivals import Arrivals
-from service.web.broadcaster import Broadcaster
-from service.web.download_limits import CONVERSIONS, DOWNLOADS, DownloadLimit
+from service.start.cannot_start import CannotStart
+from service.start.holdings import DataFolder, own_files, prepare
+from service.start.kept_secrets import admin_token, manage_secret
+from service.start.places import check_database_is_there, files_folder, make_data_folder
+from service.web.connection.connections import ConnectionLimits, Connections
+from service.web.following.broadcaster import Broadcaster
+from service.web.following.status_board import StatusBoard
+from service.web.following.waiting import ChangeWatch
 from service.web.guesses import Guesses
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
 from service.web.parts import Parts
-from service.web.recent_conversions import RecentConversions
-from service.web.status_board import StatusBoard
-from service.web.waiting import ChangeWatch
-from service.work.database_retry import end_of_writing
+from service.web.sending.download_limits import CONVERSIONS, DOWNLOADS, DownloadLimit
+from service.web.sending.recent_conversions import RecentConversions
 from service.work.embedded_worker import EmbeddedWorker
 from service.work.lease_upkeep import lease_upkeep
 from service.work.life_lock import LifeLocks
-from service.work.loop import Loop
 from service.work.pace import Pace
 from service.work.scan_process import split_command, why_not_runnable
 from service.work.scrub import CannotScrub, Scrubber, Tally
 from service.work.standalone import reserve_loop, run_standalone
 from service.work.sweep import Sweeper
-from service.work.timekeeping import keep_time
 from service.work.work_settings import work_settings
 from storage.audit_table import EventFilter, list_events
 from storage.checkpointer import PAUSE_SECONDS as CHECKPOINT_SECONDS
 from storage.checkpointer import Checkpointer
 from storage.database import Database
 from storage.errors import StorageError
-from storage.file_owner import FileOwner, is_owner
+from storage.files.file_owner import FileOwner, is_owner
+from storage.files.local_files import LocalFiles
 from storage.group_writer import GroupWriter
-from storage.job_views import Backlog, backlog
-from storage.local_files import LocalFiles
+from storage.jobs.job_views import Backlog, backlog
 from storage.trouble import Trouble
 
 LIST_THREADS = 4

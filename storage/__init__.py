@@ -1,4 +1,6 @@
-"""What survives a restart: the job table and the stored files. Imports nothing from ``service``.
+"""What survives a restart: tables and stored files, and the only place that commits.
 
-Data flows ``file_store`` (bytes durable) -> ``database.transaction`` -> ``job_table`` (the row that names them).
+Imports nothing of ``service``.
+
+Data flows ``files`` (bytes durable) -> ``database.transaction`` -> ``jobs`` (the row that names them).
 """

@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from storage.database import Database
 from storage.database_errors import is_full
 from storage.errors import FileMissing, StorageError, StorageFailed
-from storage.file_store import FileStore, Key, NewFile
+from storage.files.file_store import FileStore, NewFile
+from storage.ids import Key
 
 T = TypeVar("T")
 

@@ -63,7 +63,7 @@ jobs = Table(
     Column("id", _Id, nullable=False, unique=True),
     Column("owner_id", String(64)),
     # The address it came from, as limits count it; empty: exempt from them. And its place among all callers' jobs:
-    # see ``storage.fair_turns``.
+    # see ``storage.jobs.fair_turns``.
     Column("caller", String(43), nullable=False, server_default=text("''")),
     Column("fair_key", BigInteger, nullable=False, server_default="0"),
     Column("turn", BigInteger, nullable=False, server_default="0"),

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from service import kept_secrets, wiring
+from service import wiring
 from service.cli import app
-from service.holdings import own_files
 from service.settings import PREFIX, Settings
+from service.start import kept_secrets
+from service.start.holdings import own_files
 from service.web.metrics import HttpMetrics
 from storage.database import Database
-from storage.file_store import Key, new_source_key, random_id
-from storage.job_table import NewJob, NewSource, insert_job
-from storage.job_views import job_sources
-from storage.local_files import LocalFiles
-from tests.write_docs import PARTS, ROOT, documents, rewritten
+from storage.files.local_files import LocalFiles
+from storage.ids import Key, new_source_key, random_id
+from storage.jobs.job_table import NewJob, NewSource, insert_job
+from storage.jobs.job_views import job_sources
+from tests.write_docs import PARTS, ROOT, documents, rewritten, room_folders, told_of
 
 DOCUMENTS = documents()
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -70,10 +71,18 @@ def test_settings_that_are_named_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=in_project)
 def test_modules_that_are_named_exist(path: Path) -> None:
     text = re.sub(r"<!-- begin rooms.*<!-- end rooms -->", "", path.read_text(), flags=re.DOTALL)
-    named = re.findall(r"`((?:service|storage|web|work)/\w+)(?:\.py)?`", text)
+    named = re.findall(r"`((?:service|storage|web|work)(?:/\w+)+)(?:\.py)?`", text)
     paths = [ROOT / re.sub(r"^(web|work)/", r"service/\1/", f"{name}.py") for name in named]
 
     assert [in_project(path) for path in paths if not path.exists()] == []
+
+
+@pytest.mark.parametrize("folder", room_folders(), ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_folder_says_what_lives_in_it_and_what_it_imports(folder: Path) -> None:
+    lives, imports = told_of(folder)
+
+    assert lives.endswith(".")
+    assert imports.startswith("Imports ")
 
 
 def test_operations_name_every_command() -> None:

@@ -10,7 +10,7 @@ import schemathesis
 from starlette.routing import Route
 
 from service.errors import ERRORS
-from service.web.schemas import AcceptedJob, Health, Job, LimitsDocument, Problem
+from service.web.documented.schemas import AcceptedJob, Health, Job, LimitsDocument, Problem
 from tests.service.web.conftest import app as app
 from tests.service.web.conftest import database_path as database_path
 from tests.service.web.conftest import migrated_file as migrated_file

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from service.archive import ARCHIVES
-from service.codec import CODECS
+from service.codecs.archive import ARCHIVES
+from service.codecs.codec import CODECS
 from service.errors import ERRORS
 from service.failures import FAILURES
 from service.settings import PREFIX, Settings
-from service.web.header_rules import RULES
+from service.web.receiving.header_rules import RULES
 from storage.lifecycle import TRANSITIONS, JobStatus, Transition
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("service", "service/web", "service/work", "storage", "migrations")
+ROOMS = ("service", "storage", "migrations")
 MAIN_SETTINGS = (
     "host",
     "port",
@@ -155,18 +155,22 @@ def make_targets() -> str:
 
 
 def rooms() -> str:
-    return "\n\n".join(f"**`{room}`**\n\n{table(('File', 'What it does'), _modules(ROOT / room))}" for room in ROOMS)
+    rows = ((f"`{path.relative_to(ROOT)}/`", *told_of(path)) for path in room_folders())
+    return table(("Folder", "What lives here", "What it imports"), rows)
 
 
-def _modules(folder: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted(folder.glob("*.py")):
-        if told := ast.get_docstring(ast.parse(path.read_text())):
-            yield f"`{path.name}`", _first_sentence(told)
+def room_folders() -> list[Path]:
+    """Return every folder of the program that has modules of its own."""
+    found = (path.parent for room in ROOMS for path in (ROOT / room).rglob("__init__.py"))
+    return sorted(folder for folder in found if folder.name != "versions")
 
 
-def _first_sentence(docstring: str) -> str:
-    paragraph = " ".join(docstring.split("\n\n")[0].split()).replace("``", "`")
-    return re.split(r"(?<=[a-z)`\"])\. (?=[A-Z])", paragraph)[0].rstrip(".:") + "."
+def told_of(folder: Path) -> tuple[str, str]:
+    """Return what a folder's docstring says in its first two paragraphs: what lives there, and what it may import."""
+    told = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    paragraphs = [" ".join(paragraph.split()).replace("``", "`") for paragraph in told.split("\n\n")]
+    lives, imports, *_ = [*paragraphs, "", ""]
+    return lives, imports
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

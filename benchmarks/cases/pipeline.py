@@ -12,14 +12,14 @@ import zstandard
 from benchmarks.plan import Context, log_text
 from benchmarks.report import Row, Table, at_least
 from benchmarks.rounds import Sample, interleave
-from service.allocator import keep_freed_memory
-from service.archive import ARCHIVES
-from service.codec import CODECS, Format, Level
+from service.codecs.archive import ARCHIVES
+from service.codecs.codec import CODECS, Format, Level
+from service.machine.allocator import keep_freed_memory
 from service.work.attempt import Attempt
 from service.work.result_maker import Tools, make_result
-from storage.file_store import new_source_key, random_id
-from storage.job_attempts import ClaimedJob, ClaimedSource
-from storage.local_files import LocalFiles
+from storage.files.local_files import LocalFiles
+from storage.ids import new_source_key, random_id
+from storage.jobs.job_attempts import ClaimedJob, ClaimedSource
 
 READ_BYTES = 1 << 20
 BOUND = 0.85

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from io import SEEK_END
 from typing import IO, BinaryIO, Protocol, cast
 
-from service import zip_stream
-from service.archive_member import Member, exactly
-from service.chunks import ChunkReader
-from service.codec import CODECS
-from service.codec_terms import Chunk, CodecError, Finished, Format, Level, ignore, translated
-from service.gzip_pieces import Engine
-from service.zip_member import pack_member
+from service.codecs import zip_stream
+from service.codecs.archive_member import Member, exactly
+from service.codecs.chunks import ChunkReader
+from service.codecs.codec import CODECS
+from service.codecs.gzip_pieces import Engine
+from service.codecs.terms import Chunk, CodecError, Finished, Format, Level, ignore, translated
+from service.codecs.zip_member import pack_member
 
 __all__ = ["ARCHIVES", "Archive", "Member"]
 

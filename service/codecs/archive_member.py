@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from service.codec_terms import Chunk, CodecError
+from service.codecs.terms import Chunk, CodecError
 
 Read = Callable[[], Iterator[Chunk]]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from service.file_names import MAX_NAME_BYTES, clean_path, shortened, split_suffix
+from service.values.file_names import MAX_NAME_BYTES, clean_path, shortened, split_suffix
 
 
 def archive_names(names: Sequence[str]) -> list[str]:

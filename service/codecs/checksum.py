@@ -15,7 +15,7 @@ from typing import Protocol
 from isal import isal_zlib
 from xxhash import xxh3_64
 
-from service.codec_terms import Chunk
+from service.codecs.terms import Chunk
 
 
 class Hash(Protocol):

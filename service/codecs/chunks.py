@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from service.codec_terms import Chunk, CodecError
+from service.codecs.terms import Chunk, CodecError
 
 
 def rechunk(chunks: Iterable[Chunk], size_bytes: int) -> Iterator[Chunk]:

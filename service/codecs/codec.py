@@ -26,10 +26,10 @@ import deflate
 import zstandard
 from isal import igzip_lib
 
-from service.chunks import rechunk
-from service.codec_terms import Chunk, CodecError, Finished, Format, Level, ignore, translated
-from service.gzip_pieces import QUICK, Engine, deflate_pieces, one_member
-from service.zstd_frames import Encoding, decode_frames, encode_frame
+from service.codecs.chunks import rechunk
+from service.codecs.gzip_pieces import QUICK, Engine, deflate_pieces, one_member
+from service.codecs.terms import Chunk, CodecError, Finished, Format, Level, ignore, translated
+from service.codecs.zstd_frames import Encoding, decode_frames, encode_frame
 
 __all__ = ["CODECS", "Chunk", "Codec", "CodecError", "Format", "Level", "transcode"]
 

@@ -17,11 +17,11 @@ import deflate
 from isal import isal_zlib
 from zlib_ng import zlib_ng
 
-from service.chunks import rechunk
-from service.codec_terms import Chunk, Finished, ignore
-from service.open_deflate import WINDOW_BYTES, opened
-from service.ordered import ordered_map
-from service.probe import is_incompressible, probe
+from service.codecs.chunks import rechunk
+from service.codecs.open_deflate import WINDOW_BYTES, opened
+from service.codecs.ordered import ordered_map
+from service.codecs.probe import is_incompressible, probe
+from service.codecs.terms import Chunk, Finished, ignore
 
 PIECE_BYTES = 1 << 20
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"

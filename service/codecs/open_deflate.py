@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from zlib_ng import zlib_ng
 
-from service.codec_terms import Chunk, CodecError
+from service.codecs.terms import Chunk, CodecError
 
 WINDOW_BYTES = 32 << 10
 """Deflate looks back 32 KiB (RFC 1951)."""

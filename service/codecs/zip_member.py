@@ -14,11 +14,11 @@ from itertools import chain
 
 from isal import isal_zlib
 
-from service.archive_member import Member, exactly
-from service.codec_terms import Chunk, CodecError, Finished, ignore
-from service.gzip_pieces import LAST_BLOCK, PIECE_BYTES, Engine, deflate_pieces
-from service.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
-from service.zip_stream import DEFLATED, LIMIT_32, STORED, Entry, descriptor, local_header
+from service.codecs.archive_member import Member, exactly
+from service.codecs.gzip_pieces import LAST_BLOCK, PIECE_BYTES, Engine, deflate_pieces
+from service.codecs.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
+from service.codecs.terms import Chunk, CodecError, Finished, ignore
+from service.codecs.zip_stream import DEFLATED, LIMIT_32, STORED, Entry, descriptor, local_header
 
 HELD_BYTES = 8 << 20
 """Most of a packed member that is held in memory, by each job that makes a zip; one piece more for a moment."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from service.codec_terms import CodecError
+from service.codecs.terms import CodecError
 
 STORED, DEFLATED = 0, 8
 

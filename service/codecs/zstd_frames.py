@@ -21,8 +21,8 @@ from itertools import islice
 
 import zstandard
 
-from service.chunks import ChunkReader, rechunk
-from service.codec_terms import Chunk, CodecError, Finished
+from service.codecs.chunks import ChunkReader, rechunk
+from service.codecs.terms import Chunk, CodecError, Finished
 
 BLOCKS_PER_STEP = 16
 WINDOW_LOG_MAX = 23

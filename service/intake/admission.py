@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
-from service.queue_shares import NO_LIMITS, QueueLimits, QueueShares
+from service.intake.queue_shares import NO_LIMITS, QueueLimits, QueueShares
 from service.shares import Shares, over_share
 from storage.errors import StorageError
-from storage.job_views import Backlog
+from storage.jobs.job_views import Backlog
 
 REFRESH_SECONDS = 0.5
 """How old the figures of waiting jobs and free room may be; what this process added since is added to them."""

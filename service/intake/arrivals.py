@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from service.errors import IDEMPOTENCY_MISMATCH, SUPERSEDED, ServiceError
-from storage.idempotency import IdempotentRequest
+from storage.jobs.idempotency import IdempotentRequest
 
 
 class Arrival:

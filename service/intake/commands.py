@@ -22,14 +22,16 @@ from service.errors import (
     ErrorKind,
     ServiceError,
 )
-from storage import audit_table, idempotency, job_table, outbox
+from storage import audit_table
 from storage.audit_table import Action, Actor
 from storage.errors import JobConflict, TooManyRetries
-from storage.file_store import Key
-from storage.idempotency import IdempotentRequest
-from storage.job_table import NewJob
+from storage.ids import Key
+from storage.jobs import idempotency, job_table
+from storage.jobs.idempotency import IdempotentRequest
+from storage.jobs.job_table import NewJob
 from storage.lifecycle import JobStatus
-from storage.outbox import Subscriber, subscribe
+from storage.messages import outbox
+from storage.messages.outbox import Subscriber, subscribe
 
 _TOLD_OF_A_JOB = ("source_size_bytes", "source_files", "format", "level")
 """What the audit keeps of a job; not its name, which tells of the contents, and outlives no job."""

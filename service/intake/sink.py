@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from service.checksum import Hash, new_checksum, new_digest
+from service.codecs.checksum import Hash, new_checksum, new_digest
 from storage.errors import StorageError
-from storage.file_store import Chunk, FileStore, Key, NewFile, PartFile, new_source_key
+from storage.files.file_store import Chunk, FileStore, NewFile, PartFile
+from storage.ids import Key, new_source_key
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Received:
     sha256: str | None
     """Lower-case hex, where it was asked for."""
     checksum: str
-    """As ``service.checksum``: every file has one, so that what waits on the disk is not trusted blindly."""
+    """As ``service.codecs.checksum``: every file has one, so that what waits on the disk is not trusted blindly."""
     chunks: Sequence[Chunk] | None = None
     """Of a small file that is still to be stored, with its row; None: it is durable."""
     others: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from service.failures import trouble_of
 from storage.clock_table import write_seen
 from storage.database import Database
 from storage.errors import StorageLost
-from storage.probe_file import has_no_inodes, write_probe
+from storage.files.probe_file import has_no_inodes, write_probe
 from storage.trouble import Trouble
 
 

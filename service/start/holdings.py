@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from migrations import migrate
-from service.cannot_start import CannotStart
-from service.places import check_places, database_file, files_folder, has_database, make_data_folder
+from service.machine.timekeeping import keep_time
 from service.settings import Settings
-from service.work.timekeeping import keep_time
+from service.start.cannot_start import CannotStart
+from service.start.places import check_places, database_file, files_folder, has_database, make_data_folder
 from storage.database import Database
 from storage.errors import FilesRefused, FilesServed, StorageError
-from storage.file_owner import FileOwner, is_marked
+from storage.files.file_owner import FileOwner, is_marked
 from storage.held_path import HeldPath, LockFile
 from storage.reserve import Reserve
 

@@ -6,8 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
-from service.cannot_start import CannotStart
 from service.settings import MIN_TOKEN_LETTERS, Settings
+from service.start.cannot_start import CannotStart
 
 MAX_SECRET_BYTES = 64
 """BLAKE2b takes no longer key."""

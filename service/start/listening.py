@@ -6,8 +6,8 @@ import errno
 import socket
 from contextlib import ExitStack
 
-from service.cannot_start import CannotStart
-from service.target import authority
+from service.start.cannot_start import CannotStart
+from service.values.target import authority
 
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """An address that a name has but this machine does not: ``localhost`` is ``::1`` too, where IPv6 is switched off."""

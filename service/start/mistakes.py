@@ -12,9 +12,9 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError
 
 from migrations import CannotMigrate, NewerDatabase
-from service.cannot_start import CannotStart
-from service.places import RESTORE, database_file, files_folder
 from service.settings import Settings
+from service.start.cannot_start import CannotStart
+from service.start.places import RESTORE, database_file, files_folder
 from storage.errors import StorageError
 
 _OF_SQLITE = {

@@ -13,9 +13,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from sqlalchemy import make_url
 
-from service.cannot_start import CannotStart
 from service.settings import Settings
-from storage.file_system import FileSystem, sync_folder
+from service.start.cannot_start import CannotStart
+from storage.files.file_system import FileSystem, sync_folder
 
 RESTORE = "bring it back from a backup, or move it away to begin anew"
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-from service.cannot_start import CannotStart
+from service.start.cannot_start import CannotStart
 
 _STANDARD = (0, 1, 2)
 

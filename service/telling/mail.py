@@ -18,15 +18,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from service.job_document import has_original, readable_size, saved_percent
 from service.language import words
-from service.mail_subject import POLICY
-from service.notify import Delivery, Message, Outcome
-from service.smtp import MailRefused, MailServer, MailServerFailed, hand_in
+from service.telling.mail_subject import POLICY
+from service.telling.notify import Delivery, Message, Outcome
+from service.telling.smtp import MailRefused, MailServer, MailServerFailed, hand_in
 
 MAX_NAME_LENGTH = 80
 """Characters of a file's name in a subject."""
 
 _environment = Environment(
-    loader=PackageLoader("service", "mail_templates"),
+    loader=PackageLoader("service.telling", "mail_templates"),
     autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
     trim_blocks=True,

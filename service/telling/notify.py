@@ -1,6 +1,6 @@
 """The contract between the outbox and those who carry its messages: what a messenger is given, and what it answers.
 
-``webhooks`` and ``mail`` are messengers; ``work.outbox_loop`` asks the one of each message's kind to send it.
+``webhooks`` and ``mail`` are messengers; ``telling.outbox_loop`` asks the one of each message's kind to send it.
 """
 
 from __future__ import annotations

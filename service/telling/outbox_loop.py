@@ -17,13 +17,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sqlalchemy import Connection
 
-from service.notify import Delivery, Message, Messengers, Outcome, pause_after
-from service.work.database_retry import persist
-from service.work.loop import Loop
+from service.machine.database_retry import persist
+from service.machine.loop import Loop
+from service.telling.notify import Delivery, Message, Messengers, Outcome, pause_after
 from storage.database import Database
-from storage.deliveries import ClaimedMessage, DeliveryEnd, claim, failed, reschedule, sent
-from storage.due_messages import find_due
-from storage.message_counts import count_message
+from storage.messages.deliveries import ClaimedMessage, DeliveryEnd, claim, failed, reschedule, sent
+from storage.messages.due_messages import find_due
+from storage.messages.message_counts import count_message
 
 SENDERS = 16
 """Deliveries at a time."""

@@ -18,8 +18,8 @@ from typing import Any
 import httpcore2
 from httpcore2 import ConnectError, ConnectTimeout, NetworkStream
 
-from service.connecting import Resolve, connect_to_first, look_up, look_up_within
-from service.target import Address, Networks, Target, is_outside
+from service.telling.connecting import Resolve, connect_to_first, look_up, look_up_within
+from service.values.target import Address, Networks, Target, is_outside
 
 
 class NoReply(Exception):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import cast
 
-from service.connecting import connect_to_first, look_up_within
+from service.telling.connecting import connect_to_first, look_up_within
 
 CUT_SECONDS = 0.1
 """How often a conversation whose time is over is cut, until it has noticed."""

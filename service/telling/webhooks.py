@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from service.job_document import as_json, document, timestamp
-from service.notify import Delivery, Message, Outcome
-from service.safe_http import NoReply, Reply, SafeClient
-from service.target import BadTarget, Networks, read_target
-from service.webhook_signature import signature
+from service.telling.notify import Delivery, Message, Outcome
+from service.telling.safe_http import NoReply, Reply, SafeClient
+from service.values.target import BadTarget, Networks, read_target
+from service.values.webhook_signature import signature
 
 TIMEOUT_SECONDS = 10.0
 """For everything from the name's look-up to the answer's last byte."""

@@ -10,17 +10,17 @@ from starlette.responses import Response
 from service.errors import JOB_EXPIRED, JOB_NOT_FOUND, ServiceError
 from service.job_document import as_json, document, line, percent, retry_after_seconds, timestamp
 from service.language import words
-from service.target import authority
-from service.web import phrases
+from service.values.target import authority
+from service.web.following.status_board import Snapshot
+from service.web.http.negotiation import Kind, kind_of
+from service.web.http.preconditions import is_named, is_not_modified
 from service.web.keys import JOB_ID_HEADER, MANAGE_KEY_HEADER
-from service.web.language import language_of
-from service.web.manage_cookie import keep_key
-from service.web.negotiation import Kind, kind_of
-from service.web.pages import render
+from service.web.page import phrases
+from service.web.page.language import language_of
+from service.web.page.manage_cookie import keep_key
+from service.web.page.pages import render
 from service.web.parts import Parts
-from service.web.preconditions import is_named, is_not_modified
-from service.web.status_board import Snapshot
-from storage.file_store import is_job_id
+from storage.ids import is_job_id
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"

@@ -17,7 +17,7 @@ from service.web.audited import audited
 from service.web.parts import parts_of
 from service.web.routing import get_and_head
 from storage.audit_table import Action, EventFilter, list_events
-from storage.file_store import is_job_id
+from storage.ids import is_job_id
 
 router = APIRouter(tags=["operations"])
 

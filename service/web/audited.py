@@ -27,7 +27,7 @@ from service.web.parts import Parts, parts_of
 from service.web.problems import HANDLED, told_as
 from service.web.request_id import request_id
 from storage.audit_table import Action, Actor
-from storage.file_store import is_job_id
+from storage.ids import is_job_id
 
 MAX_TEXT = 240
 """Characters looked at of what a client wrote: as many as a search takes."""

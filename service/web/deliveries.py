@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import commands
+from service.intake import commands
 from service.job_document import as_json, timestamp
 from service.web import documented
 from service.web.answers import JSON
@@ -22,7 +22,7 @@ from service.web.parts import Parts
 from service.web.routing import get_and_head
 from storage.audit_table import Action
 from storage.lifecycle import MessageStatus
-from storage.outbox import deliveries_of, messages_of
+from storage.messages.outbox import deliveries_of, messages_of
 
 router = APIRouter(tags=["jobs"])
 

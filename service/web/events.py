@@ -11,8 +11,8 @@ from starlette.responses import Response
 from service.errors import TOO_MANY_STREAMS, ServiceError
 from service.shares import over_share
 from service.web import answers, documented
-from service.web.event_format import HEADERS, RETRY, Event, event_of
-from service.web.event_stream import EventStream
+from service.web.following.event_format import HEADERS, RETRY, Event, event_of
+from service.web.following.event_stream import EventStream
 from service.web.parts import Parts, parts_of
 from service.web.routing import get_and_head
 

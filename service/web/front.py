@@ -12,13 +12,14 @@ from starlette.responses import Response
 from service.job_document import readable_duration, readable_size
 from service.language import words
 from service.settings import Settings, missing_for_email
-from service.web import documented, phrases
+from service.web import documented
 from service.web.answers import TEXT, base_url
-from service.web.language import language_of
-from service.web.negotiation import Kind, kind_of
-from service.web.options import FORMATS, LEVELS
-from service.web.pages import STATIC, render
+from service.web.http.negotiation import Kind, kind_of
+from service.web.page import phrases
+from service.web.page.language import language_of
+from service.web.page.pages import STATIC, render
 from service.web.parts import parts_of
+from service.web.receiving.options import FORMATS, LEVELS
 from service.web.routing import get_and_head
 
 router = APIRouter(tags=["pages"])

@@ -12,20 +12,20 @@ from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.email_address import MAX_ADDRESSES
 from service.errors import NOT_HEALTHY, ServiceError
 from service.failures import TROUBLES
 from service.settings import missing_for_email
+from service.values.email_address import MAX_ADDRESSES
 from service.web import documented
-from service.web.form_edges import max_parts
-from service.web.options import FORMATS, LEVELS
+from service.web.connection.request_head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
 from service.web.parts import Parts, parts_of
-from service.web.request_head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
+from service.web.receiving.form_edges import max_parts
+from service.web.receiving.options import FORMATS, LEVELS
 from service.web.routing import get_and_head
 from storage import clock_table
 from storage.clock import is_remarkable, unproven
 from storage.errors import StorageError, StorageLost
-from storage.job_views import live_workers, overdue_leases
+from storage.jobs.job_views import live_workers, overdue_leases
 from storage.trouble import Trouble
 
 router = APIRouter(tags=["operations"])

@@ -12,22 +12,22 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import commands
 from service.errors import BAD_OPTION, ServiceError
+from service.intake import commands
 from service.job_document import document
 from service.web import answers, documented
 from service.web.audited import Audited, audited
+from service.web.following.status_board import Snapshot
+from service.web.http.negotiation import Kind, kind_of, listed
+from service.web.http.preconditions import is_named, is_not_modified
 from service.web.managed import managed
-from service.web.negotiation import Kind, kind_of, listed
-from service.web.pages import render
+from service.web.page.pages import render
 from service.web.parts import Parts, parts_of
-from service.web.preconditions import is_named, is_not_modified
 from service.web.routing import get_and_head
-from service.web.status_board import Snapshot
-from service.web.stored_files import check_sources
+from service.web.sending.stored_files import check_sources
 from storage.audit_table import Action
-from storage.file_store import is_job_id
-from storage.job_views import JobFilter, list_jobs
+from storage.ids import is_job_id
+from storage.jobs.job_views import JobFilter, list_jobs
 from storage.lifecycle import JobStatus
 
 router = APIRouter(tags=["jobs"])

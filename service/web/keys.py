@@ -11,12 +11,12 @@ from hashlib import blake2b
 
 from starlette.requests import Request
 
-from service.commands import is_key
 from service.errors import ADMIN_ONLY, CROSS_SITE, KEY_NEEDED, ServiceError
+from service.intake.commands import is_key
 from service.web.guesses import Guesses
-from service.web.manage_cookie import kept_keys
+from service.web.page.manage_cookie import kept_keys
 from service.web.sites import tells_its_site
-from storage.file_store import base32
+from storage.ids import base32
 
 MANAGE_KEY_HEADER = "Vacpack-Manage-Key"
 JOB_ID_HEADER = "Vacpack-Job-Id"

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from service.errors import JOB_EXPIRED, ServiceError
 from service.web.answers import tags_of
 from service.web.audited import Audited
+from service.web.http.preconditions import check_change
 from service.web.parts import Parts, parts_of
-from service.web.preconditions import check_change
 from storage.errors import JobNotFound
-from storage.file_store import is_job_id
+from storage.ids import is_job_id
 
 
 def managed(request: Request, job_id: str, audit: Audited | None, *, is_live: bool = False) -> Parts:

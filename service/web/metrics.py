@@ -12,15 +12,15 @@ from sqlalchemy import RowMapping
 from storage.clock import observed, read_clocks, unproven
 from storage.clock_table import read
 from storage.database import Database
-from storage.deliveries import delivery_counts
-from storage.file_store import FileStore
-from storage.job_views import backlog, overdue_leases
+from storage.files.file_store import FileStore
+from storage.jobs.job_views import backlog, overdue_leases
+from storage.jobs.result_damage import damaged_results
+from storage.jobs.work_totals import totals
+from storage.jobs.worker_table import paused
 from storage.lifecycle import MessageKind
-from storage.outbox import pending
-from storage.result_damage import damaged_results
+from storage.messages.deliveries import delivery_counts
+from storage.messages.outbox import pending
 from storage.trouble import Trouble
-from storage.work_totals import totals
-from storage.worker_table import paused
 
 REASONS = ("died", "gave_up", "hung")
 """Why workers are replaced, so that each is told from the start, as 0."""

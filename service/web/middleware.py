@@ -16,13 +16,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import CROSS_SITE, INTERNAL_ERROR, SHUTTING_DOWN, UNKNOWN_HOST, ErrorKind, ServiceError
-from service.security_headers import completed
 from service.web.addresses import settle
+from service.web.http.security_headers import completed
 from service.web.metrics import HttpMetrics
 from service.web.problems import LingeringResponse, problem
 from service.web.request_id import request_id
+from service.web.sending.streams import DamagedWhile
 from service.web.sites import Headers, Sites
-from service.web.streams import DamagedWhile
 
 
 @dataclass(slots=True)

@@ -10,25 +10,25 @@ from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Connection
 from starlette.requests import HTTPConnection
 
-from service.admission import Admission
 from service.audit import AuditQueue
 from service.caller import Callers
-from service.dispatch import Dispatcher
-from service.lookout import Lookout
+from service.intake.admission import Admission
+from service.intake.arrivals import Arrivals
+from service.intake.dispatch import Dispatcher
+from service.intake.sink import Sink
+from service.machine.lookout import Lookout
+from service.machine.soundness import Sounding
 from service.settings import Settings
 from service.shares import Rates
-from service.sink import Sink
-from service.soundness import Sounding
-from service.web.arrivals import Arrivals
-from service.web.broadcaster import Broadcaster
-from service.web.download_limits import DownloadLimit
+from service.web.following.broadcaster import Broadcaster
+from service.web.following.status_board import StatusBoard
+from service.web.following.waiting import ChangeWatch
 from service.web.keys import Keys
 from service.web.metrics import HttpMetrics
-from service.web.recent_conversions import RecentConversions
-from service.web.status_board import StatusBoard
-from service.web.waiting import ChangeWatch
+from service.web.sending.download_limits import DownloadLimit
+from service.web.sending.recent_conversions import RecentConversions
 from storage.database import Database
-from storage.file_store import FileStore
+from storage.files.file_store import FileStore
 from storage.group_writer import GroupWriter
 
 T = TypeVar("T")

@@ -34,8 +34,8 @@ from service.errors import (
     ErrorKind,
     ServiceError,
 )
-from service.web.negotiation import Kind, kind_of
-from service.web.pages import render
+from service.web.http.negotiation import Kind, kind_of
+from service.web.page.pages import render
 from service.web.parts import parts_of
 from service.web.routing import is_nothing, other_methods
 from storage.database_errors import is_full

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.codec import CODECS, transcode
-from service.codec_terms import Chunk, Format, Level
+from service.codecs.codec import CODECS, transcode
+from service.codecs.terms import Chunk, Format, Level
 from service.errors import (
     BAD_OPTION,
     NO_ORIGINAL,
@@ -24,18 +24,19 @@ from service.errors import (
     ServiceError,
 )
 from service.job_document import is_archived, is_known_clean
-from service.web import answers, documented, streams
+from service.web import answers, documented
 from service.web.audited import audited
-from service.web.digests import digest_field
-from service.web.download_limits import DownloadLimit, LimitedDownload
-from service.web.filenames import attachment
-from service.web.negotiation import prefers_coding
+from service.web.http.digests import digest_field
+from service.web.http.negotiation import prefers_coding
+from service.web.http.preconditions import is_not_modified
+from service.web.http.ranges import requested_range
+from service.web.names.filenames import attachment
 from service.web.parts import Parts, parts_of
-from service.web.preconditions import is_not_modified
-from service.web.ranges import requested_range
-from service.web.recent_conversions import COSTLY_BYTES
 from service.web.routing import get_and_head
-from service.web.stored_files import (
+from service.web.sending import streams
+from service.web.sending.download_limits import DownloadLimit, LimitedDownload
+from service.web.sending.recent_conversions import COSTLY_BYTES
+from service.web.sending.stored_files import (
     check_not_malicious,
     check_undamaged,
     damaged_original,
@@ -44,11 +45,11 @@ from service.web.stored_files import (
     read_whole,
     watched,
 )
-from service.web.streams import Convert, Proof, proof_of
+from service.web.sending.streams import Convert, Proof, proof_of
 from storage.audit_table import Action
 from storage.errors import FileMissing
-from storage.file_store import Key
-from storage.job_views import job_sources
+from storage.ids import Key
+from storage.jobs.job_views import job_sources
 from storage.lifecycle import JobStatus
 
 router = APIRouter(tags=["downloads"])

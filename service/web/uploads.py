@@ -16,29 +16,29 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.admission import Reservation
-from service.commands import Submission, digest_of, earlier_job, submit
 from service.errors import METHOD_NOT_ALLOWED, SHUTTING_DOWN, ServiceError
+from service.intake.admission import Reservation
+from service.intake.arrivals import Arrival
+from service.intake.commands import Submission, digest_of, earlier_job, submit
 from service.web import answers, documented
-from service.web.arrivals import Arrival
 from service.web.audited import Audited
-from service.web.body import Body, ClientGone, Pace
-from service.web.form_edges import max_framing_bytes
-from service.web.negotiation import Kind, kind_of
-from service.web.options import check_count, read_options
+from service.web.http.negotiation import Kind, kind_of
 from service.web.parts import Parts, parts_of
 from service.web.problems import LingeringResponse, explained, problem, translated
-from service.web.receiving import FormReceiver, Receipt, receive_raw, undone_on_error
+from service.web.receiving.body import Body, ClientGone, Pace
+from service.web.receiving.files import FormReceiver, Receipt, receive_raw, undone_on_error
+from service.web.receiving.form_edges import max_framing_bytes
+from service.web.receiving.options import check_count, read_options
+from service.web.receiving.subscriptions import read_subscribers
+from service.web.receiving.upload_head import UploadHead, idempotent, key_digest, read_head, read_key
 from service.web.routing import ROUTED
-from service.web.subscriptions import read_subscribers
-from service.web.upload_head import UploadHead, idempotent, key_digest, read_head, read_key
 from storage.audit_table import Action
 from storage.database import is_undone
 from storage.errors import StorageError
-from storage.file_store import random_id
-from storage.idempotency import IdempotentRequest
-from storage.job_table import NewJob, NewSource
-from storage.job_views import LAST_POSITION
+from storage.ids import random_id
+from storage.jobs.idempotency import IdempotentRequest
+from storage.jobs.job_table import NewJob, NewSource
+from storage.jobs.job_views import LAST_POSITION
 
 CLIENT_GONE = 499
 """What nginx calls a request whose client closed the connection; nobody reads it but logs and the audit."""

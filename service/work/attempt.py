@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from service.work.pulse import Doing
-from storage.job_attempts import Progress
+from storage.jobs.job_attempts import Progress
 
 RATE_MEMORY_SECONDS = 3.0
 """Time in which an old rate loses two thirds of its weight: steady to look at, and soon right after a change."""

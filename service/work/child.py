@@ -20,18 +20,18 @@ from typing import NoReturn
 
 from sqlalchemy.exc import DBAPIError
 
-from service import logs
-from service.allocator import keep_freed_memory
-from service.archive import ARCHIVES
-from service.codec import CODECS, Codec, Format
-from service.soundness import trouble_of_machine
-from service.terminal import prepare_streams
+from service.codecs.archive import ARCHIVES
+from service.codecs.codec import CODECS, Codec, Format
+from service.machine import logs
+from service.machine.allocator import keep_freed_memory
+from service.machine.database_retry import end_of_writing
+from service.machine.soundness import trouble_of_machine
+from service.start.terminal import prepare_streams
+from service.telling.outbox_loop import OutboxLoop
 from service.work.attempt import Attempt
-from service.work.database_retry import end_of_writing
 from service.work.life_lock import LifeLocks
 from service.work.low_priority import ComputeThreads, lower_process
 from service.work.messengers import messengers
-from service.work.outbox_loop import OutboxLoop
 from service.work.pause import Pause
 from service.work.processor import Processor, RetryPauses
 from service.work.pulse_sender import PulseSender
@@ -44,9 +44,9 @@ from service.work.work_settings import WorkSettings
 from service.work.worker import Worker
 from storage.database import Database
 from storage.errors import StorageError
-from storage.file_owner import FileOwner
-from storage.job_attempts import ClaimedJob
-from storage.local_files import LocalFiles
+from storage.files.file_owner import FileOwner
+from storage.files.local_files import LocalFiles
+from storage.jobs.job_attempts import ClaimedJob
 
 RELEASE_SECONDS = 2.0
 """The part of the grace that is kept for giving jobs back: a step of the slowest codec, and the transactions."""

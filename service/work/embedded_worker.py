@@ -24,9 +24,9 @@ from service.work.hang_judge import HangJudge
 from service.work.life_lock import LifeLock, LifeLocks
 from service.work.work_settings import WorkSettings
 from storage.errors import StorageLost
-from storage.file_store import random_id
-from storage.job_rescue import rescue_worker
-from storage.worker_table import unregister
+from storage.ids import random_id
+from storage.jobs.job_rescue import rescue_worker
+from storage.jobs.worker_table import unregister
 
 T = TypeVar("T")
 

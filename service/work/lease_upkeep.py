@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from service.work.loop import Loop
+from service.machine.loop import Loop
 from service.work.sweep import Sweeper
 from storage.clock import boot_milliseconds
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ssl
 from urllib.parse import urlsplit
 
-from service.email_address import read_sender
-from service.mail import Letterhead, Mailer
-from service.notify import Messenger, Messengers, NotSetUp
-from service.safe_http import SafeClient
-from service.smtp import MailServer
-from service.target import read_networks
-from service.webhook_signature import read_secrets
-from service.webhooks import MAX_REPLY_BYTES, TIMEOUT_SECONDS, Webhooks
+from service.telling.mail import Letterhead, Mailer
+from service.telling.notify import Messenger, Messengers, NotSetUp
+from service.telling.safe_http import SafeClient
+from service.telling.smtp import MailServer
+from service.telling.webhooks import MAX_REPLY_BYTES, TIMEOUT_SECONDS, Webhooks
+from service.values.email_address import read_sender
+from service.values.target import read_networks
+from service.values.webhook_signature import read_secrets
 from service.work.work_settings import WorkSettings
 from storage.lifecycle import MessageKind
 

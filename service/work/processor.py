@@ -15,15 +15,15 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from service.failures import FAILURES, MALICIOUS, AttemptFailed, failure_of, trouble_of
+from service.machine.database_retry import persist
 from service.work.attempt import Attempt, AttemptStopped, Cancelled, Fenced, OverLimit, Released
-from service.work.database_retry import persist
 from service.work.pause import Pause
 from service.work.result_maker import Made, Tools, make_result
 from storage.database import Database
 from storage.errors import StaleAttempt, StorageError, StorageLost
-from storage.file_store import Key, result_key
-from storage.job_attempts import ClaimedJob, confirm_cancel, fail, finish, pause, release
-from storage.job_views import job_rows
+from storage.ids import Key, result_key
+from storage.jobs.job_attempts import ClaimedJob, confirm_cancel, fail, finish, pause, release
+from storage.jobs.job_views import job_rows
 from storage.trouble import Trouble
 
 T = TypeVar("T")

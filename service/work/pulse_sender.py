@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from service.failures import trouble_of
-from service.work.loop import Failing, Loop
+from service.machine.loop import Failing, Loop
 from service.work.pulse import PULSE_SECONDS, Pulse
 from service.work.starvation import Starvation
 from service.work.worker import Worker

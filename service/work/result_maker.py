@@ -10,17 +10,18 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from service.archive import Archive, Member
-from service.archive_name import archive_names
-from service.codec import Chunk, Codec, Format, Level
-from service.probe import is_incompressible, probe
+from service.codecs.archive import Archive, Member
+from service.codecs.archive_name import archive_names
+from service.codecs.codec import Chunk, Codec, Format, Level
+from service.codecs.probe import is_incompressible, probe
 from service.work.attempt import Attempt
 from service.work.result_proof import Digests, ExpectedMember, prove_archive, prove_file
 from service.work.result_writer import write_result
 from service.work.scan import Scanner, scan_sources
 from service.work.source_reader import SourceReader, open_source, read_some
-from storage.file_store import FileStore, Key, result_key
-from storage.job_attempts import ClaimedJob, ClaimedSource, StoredResult
+from storage.files.file_store import FileStore
+from storage.ids import Key, result_key
+from storage.jobs.job_attempts import ClaimedJob, ClaimedSource, StoredResult
 
 AUTO = "auto"
 AS_IT_CAME = "identity"

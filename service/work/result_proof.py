@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import BinaryIO
 
-from service.archive import Archive
-from service.checksum import new_checksum
-from service.codec import Codec, CodecError
+from service.codecs.archive import Archive
+from service.codecs.checksum import new_checksum
+from service.codecs.codec import Codec, CodecError
+from service.codecs.ordered import ordered_map
 from service.failures import AttemptFailed
-from service.ordered import ordered_map
 from service.work.attempt import Attempt
 from service.work.source_reader import READ_BYTES
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 
-from service.codec import Chunk
-from storage.file_store import FileStore, Key, PartFile
+from service.codecs.codec import Chunk
+from storage.files.file_store import FileStore, PartFile
+from storage.ids import Key
 
 GATHER_BYTES = 1 << 20
 """Bytes that go to the file system in one call."""

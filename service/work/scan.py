@@ -14,8 +14,8 @@ from service.failures import MALICIOUS, AttemptFailed, trouble_of
 from service.work.attempt import Attempt
 from service.work.scan_process import ScanEnd, ScanOverdue, ScanProcess
 from service.work.source_reader import SourceReader
-from storage.file_store import FileStore
-from storage.job_attempts import ClaimedJob, ClaimedSource
+from storage.files.file_store import FileStore
+from storage.jobs.job_attempts import ClaimedJob, ClaimedSource
 
 CLEAN, FOUND = 0, 1
 """What a scanner exits with."""

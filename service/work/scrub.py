@@ -16,13 +16,14 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from service.checksum import Hash, new_checksum
+from service.codecs.checksum import Hash, new_checksum
 from service.work.low_priority import step_back_fully
 from service.work.pace import Pace
 from storage.database import Database
 from storage.errors import FileMissing, StorageError
-from storage.file_store import FileStore, Key
-from storage.result_damage import (
+from storage.files.file_store import FileStore
+from storage.ids import Key
+from storage.jobs.result_damage import (
     ResultRow,
     WaitingSource,
     has_result,

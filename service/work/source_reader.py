@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from service.checksum import new_checksum
+from service.codecs.checksum import new_checksum
 from service.failures import NO_FILE, AttemptFailed
 from storage.errors import FileMissing, StorageFailed
-from storage.file_store import FileStore
-from storage.job_attempts import ClaimedSource
+from storage.files.file_store import FileStore
+from storage.jobs.job_attempts import ClaimedSource
 
 READ_BYTES = 256 << 10
 """One step. Small, so that the slowest levels (0.5 to 2 MB/s) are asked to stop several times a second, and so that

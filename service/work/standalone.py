@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from service.machine.database_retry import end_of_writing
+from service.machine.loop import Loop
 from service.work.child_process import COMMAND
-from service.work.database_retry import end_of_writing
 from service.work.embedded_worker import EmbeddedWorker
 from service.work.lease_upkeep import lease_upkeep
-from service.work.loop import Loop
 from service.work.sweep import Sweeper
 from service.work.work_settings import WorkSettings
 from storage.checkpointer import PAUSE_SECONDS, Checkpointer

@@ -17,17 +17,18 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, select
 
+from service.machine.timekeeping import keep_time
 from service.work.life_lock import LifeLocks
-from service.work.timekeeping import keep_time
 from service.work.work_settings import WorkSettings
 from storage import audit_table
 from storage.database import Database, Proven
-from storage.file_store import FileStore, StoredFile, attempt_of, result_key
-from storage.job_leaving import LeftJob
-from storage.job_rescue import rescue_lapsed, rescue_worker
-from storage.job_table import expire, prune
-from storage.job_views import named, unnamed
-from storage.worker_table import forget_silent, unregister
+from storage.files.file_store import FileStore, StoredFile
+from storage.ids import attempt_of, result_key
+from storage.jobs.job_leaving import LeftJob
+from storage.jobs.job_rescue import rescue_lapsed, rescue_worker
+from storage.jobs.job_table import expire, prune
+from storage.jobs.job_views import named, unnamed
+from storage.jobs.worker_table import forget_silent, unregister
 
 T = TypeVar("T")
 
@@ -196,16 +197,17 @@ class Sweeper:
 
     def _set_aside_unnamed(self, files: list[StoredFile]) -> int:
         # In this order: who lets go of a file has committed its row.
-        files = [file for file in files if attempt_of(file.key) or not self._store.is_held(file.key)]
+        keys = [file.key for file in files if attempt_of(file.key) or not self._store.is_held(file.key)]
         with self._database.read() as connection:
-            keys = unnamed(connection, files)
+            keys = unnamed(connection, keys)
         self._database.check()
         return self._store.quarantine.take(keys)
 
     def _put_back_named(self, files: list[StoredFile]) -> int:
+        keys = [file.key for file in files]
         with self._database.read() as connection:
-            names = named(connection, files)
-        return self._store.quarantine.put_back([file.key for file in files if file.key in names])
+            names = named(connection, keys)
+        return self._store.quarantine.put_back([key for key in keys if key in names])
 
 
 def _batches(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:

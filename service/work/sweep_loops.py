@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from service.work.loop import Loop
+from service.machine.loop import Loop
 from service.work.sweep import Sweeper
 from service.work.work_settings import WorkSettings
 

@@ -20,18 +20,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from service.failures import trouble_of
+from service.machine.database_retry import TimeIsUp
+from service.machine.loop import Loop
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
-from service.work.database_retry import TimeIsUp
 from service.work.job_limits import JobLimits
-from service.work.loop import Loop
 from service.work.pause import Pause
 from service.work.pulse import Doing
 from service.work.work_settings import WorkSettings
 from storage.database import BUSY_TIMEOUT_MILLISECONDS, Database
 from storage.errors import StaleAttempt, StorageLost
-from storage.job_attempts import ClaimedJob, claim, heartbeat
+from storage.jobs.job_attempts import ClaimedJob, claim, heartbeat
+from storage.jobs.worker_table import register, sign_of_life, unregister
 from storage.trouble import Trouble
-from storage.worker_table import register, sign_of_life, unregister
 
 SIGN_OF_LIFE_SECONDS = 2.0
 

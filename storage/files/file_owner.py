@@ -16,9 +16,9 @@ from pathlib import Path
 
 from storage.database import Database
 from storage.errors import FilesRefused, FilesServed, StorageLost
-from storage.file_system import FileSystem, make_folder, storage_errors, sync_folder
+from storage.files.file_system import FileSystem, make_folder, storage_errors, sync_folder
 from storage.held_path import LockFile, fate, identity, is_at
-from storage.job_views import names_files
+from storage.jobs.job_views import names_files
 from storage.shared_use import SharedUse, UsedOtherwise
 
 MARKER = "owner"

@@ -6,7 +6,7 @@ import errno
 import threading
 from pathlib import Path
 
-from storage.file_system import FileSystem, sync_folder
+from storage.files.file_system import FileSystem, sync_folder
 
 
 class _Round:

@@ -14,12 +14,13 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from storage.errors import FileMissing, StorageError
-from storage.file_store import KEY_PATTERN, Key, NewFile, Space, StoredFile
-from storage.file_system import FileSystem, make_folder, storage_errors, try_all
-from storage.folder_sync import FolderSync
-from storage.local_part import PART_SUFFIX, LocalPart, remove_if_dead
-from storage.local_quarantine import KEEP_SECONDS, LocalQuarantine
-from storage.under_way import UnderWay
+from storage.files.file_store import NewFile, Space, StoredFile
+from storage.files.file_system import FileSystem, make_folder, storage_errors, try_all
+from storage.files.folder_sync import FolderSync
+from storage.files.local_part import PART_SUFFIX, LocalPart, remove_if_dead
+from storage.files.local_quarantine import KEEP_SECONDS, LocalQuarantine
+from storage.files.under_way import UnderWay
+from storage.ids import KEY_PATTERN, Key
 
 
 class LocalFiles:

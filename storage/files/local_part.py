@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from storage.errors import StorageFailed
-from storage.file_store import Chunk, Key
-from storage.file_system import FileSystem, as_storage_error, close_quietly, is_full
-from storage.folder_sync import FolderSync
+from storage.files.file_store import Chunk
+from storage.files.file_system import FileSystem, as_storage_error, close_quietly, is_full
+from storage.files.folder_sync import FolderSync
+from storage.ids import Key
 
 PART_SUFFIX = ".part"
 

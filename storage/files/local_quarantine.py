@@ -14,8 +14,9 @@ from pathlib import Path
 from stat import S_ISREG
 
 from storage.errors import StorageError
-from storage.file_store import KEY_PATTERN, Key, StoredFile
-from storage.file_system import FileSystem, storage_errors, try_all
+from storage.files.file_store import StoredFile
+from storage.files.file_system import FileSystem, storage_errors, try_all
+from storage.ids import KEY_PATTERN, Key
 
 FOLDER = "quarantine"
 """No key looks like it."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from storage.file_store import Key
+from storage.ids import Key
 
 LOCK_FILE = "under-way"
 """In the folder of the files; no key looks like it."""

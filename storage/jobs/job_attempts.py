@@ -31,12 +31,12 @@ from sqlalchemy import (
 
 from storage.database import Now
 from storage.errors import StaleAttempt
-from storage.fair_turns import turn_again
-from storage.file_store import Key
-from storage.job_leaving import NEXT_VERSION, NO_LEASE, NO_PROGRESS, end_attempt, leave
+from storage.ids import Key
+from storage.jobs.fair_turns import turn_again
+from storage.jobs.job_leaving import NEXT_VERSION, NO_LEASE, NO_PROGRESS, end_attempt, leave
 from storage.lifecycle import JobStatus
+from storage.messages.outbox import add_for_ended
 from storage.models import attempts, jobs, sources, status_literal
-from storage.outbox import add_for_ended
 from storage.trouble import Trouble
 
 
@@ -92,7 +92,7 @@ class StoredResult:
     size_bytes: int
     sha256: str
     checksum: str
-    """As ``service.checksum`` makes it of the stored bytes."""
+    """As ``service.codecs.checksum`` makes it of the stored bytes."""
     stored_as_is: bool
 
 

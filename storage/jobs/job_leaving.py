@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, update
 
 from storage.database import Now
+from storage.jobs.work_totals import Outcome, count
 from storage.lifecycle import JobStatus
+from storage.messages.outbox import add_for_ended
 from storage.models import attempts, jobs
-from storage.outbox import add_for_ended
-from storage.work_totals import Outcome, count
 
 NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None}
 NO_PROGRESS: dict[str, Any] = {"phase": None, "bytes_done": 0, "bytes_per_second": None}

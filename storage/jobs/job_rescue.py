@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, literal_column, select
 
 from storage.database import Now
-from storage.deliveries import release_sender
-from storage.job_leaving import LeftJob, end_attempt, leave
+from storage.jobs.job_leaving import LeftJob, end_attempt, leave
 from storage.lifecycle import JobStatus
+from storage.messages.deliveries import release_sender
 from storage.models import jobs, status_literal
 
 _QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)

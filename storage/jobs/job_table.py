@@ -15,11 +15,11 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, select, upda
 from storage.audit_table import add_expired
 from storage.database import Now, Prepared, Proven
 from storage.errors import JobConflict, JobNotFound, TooManyRetries
-from storage.fair_turns import next_turn, turn_again
-from storage.file_store import Key
+from storage.ids import Key
+from storage.jobs.fair_turns import next_turn, turn_again
 from storage.lifecycle import JobStatus
+from storage.messages.outbox import add_for_ended, has_pending
 from storage.models import jobs, sources, status_literal
-from storage.outbox import add_for_ended, has_pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class NewSource:
     sha256: str | None
     media_type: str | None
     checksum: str | None = None
-    """As ``service.checksum`` makes it of what arrived."""
+    """As ``service.codecs.checksum`` makes it of what arrived."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 
 from storage.database import Now
-from storage.file_store import Key, StoredFile, attempt_of, result_key
+from storage.ids import Key, attempt_of, result_key
 from storage.lifecycle import JobStatus
 from storage.models import attempts, jobs, sources, status_literal, workers
 
@@ -170,16 +170,16 @@ def names_files(connection: Connection) -> bool:
     return any(connection.execute(select(column).where(column.is_not(None)).limit(1)).first() for column in columns)
 
 
-def unnamed(connection: Connection, files: Sequence[StoredFile]) -> list[Key]:
-    """Return the keys among these files, however many, that no row names and no running attempt may be writing."""
+def unnamed(connection: Connection, keys: Sequence[Key]) -> list[Key]:
+    """Return those of these keys, however many, that no row names and no running attempt may be writing."""
     running = select(jobs.c.id, jobs.c.epoch).where(jobs.c.status == _RUNNING)
-    kept = {result_key(job_id, epoch) for job_id, epoch in connection.execute(running)} | named(connection, files)
-    return [file.key for file in files if file.key not in kept]
+    kept = {result_key(job_id, epoch) for job_id, epoch in connection.execute(running)} | named(connection, keys)
+    return [key for key in keys if key not in kept]
 
 
-def named(connection: Connection, files: Sequence[StoredFile]) -> set[Key]:
-    """Return the keys that rows name, these files' at least."""
-    keys, kept = [file.key for file in files], set[Key]()
+def named(connection: Connection, keys: Sequence[Key]) -> set[Key]:
+    """Return the keys that rows name, of these at least."""
+    kept = set[Key]()
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         some = keys[start : start + _KEYS_AT_ONCE]
         makers = [attempt[0] for key in some if (attempt := attempt_of(key))]

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from storage.audit_table import Action, Actor, NewEvent, add
 from storage.database import Now
-from storage.file_store import Key
+from storage.ids import Key
 from storage.lifecycle import JobStatus
 from storage.models import jobs, sources, status_literal
 

@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 
 from storage.database import Now
-from storage.due_messages import is_due
 from storage.lifecycle import MessageKind, MessageStatus
+from storage.messages.due_messages import is_due
 from storage.models import deliveries, delivery_totals, outbox, status_literal
 
 INTERRUPTED = "interrupted"

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, e
 
 from storage.database import Now, Prepared
 from storage.errors import MessageNotFound, MessageUnderWay, TooManyReplays
-from storage.file_store import random_id
+from storage.ids import random_id
 from storage.lifecycle import MessageKind, MessageStatus
 from storage.models import deliveries, jobs, outbox, status_literal, subscribers
 

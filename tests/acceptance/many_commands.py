@@ -55,8 +55,8 @@ def run_all(runs: list[Run], *, under: tuple[str, ...] = ()) -> list[Outcome]:
 
 def main() -> None:
     """Read runs from standard input, write outcomes to standard output."""
-    import service.mistakes
     import service.serve
+    import service.start.mistakes
     import service.wiring
 
     def served(*_: object, **__: object) -> NoReturn:

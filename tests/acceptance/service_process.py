@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from storage.local_quarantine import FOLDER
+from storage.files.local_quarantine import FOLDER
 from tests.acceptance.patience import until
 
 VACPACK = str(Path(sys.executable).with_name("vacpack"))

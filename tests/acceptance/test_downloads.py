@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.codec import CODECS
-from service.codec_terms import Format
+from service.codecs.codec import CODECS
+from service.codecs.terms import Format
 from tests.acceptance.asking import ask, sha256, succeeded, upload
 from tests.acceptance.curl import curl
 from tests.acceptance.service_process import ServiceProcess

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from service.codec import CODECS
-from service.codec_terms import Format
+from service.codecs.codec import CODECS
+from service.codecs.terms import Format
 from tests.acceptance.asking import Answer, ask, sha256, succeeded
 from tests.acceptance.patience import until
 from tests.acceptance.service_process import ServiceProcess, end

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.cannot_start import CannotStart
-from service.listening import bind, listen, url_of
+from service.start.cannot_start import CannotStart
+from service.start.listening import bind, listen, url_of
 from tests.acceptance.asking import ask
 from tests.acceptance.conftest import StartService
 

@@ -14,7 +14,7 @@ from tests.acceptance.asking import ask, job_at, succeeded
 from tests.acceptance.curl import curl
 from tests.acceptance.service_process import ServiceProcess
 from tests.service.payloads import text
-from tests.service.web.real_names import HINTED, LEGACY
+from tests.service.web.names.real_names import HINTED, LEGACY
 
 DATA = text(5_000)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from service.webhook_signature import signature
+from service.values.webhook_signature import signature
 from tests.acceptance.asking import ask, upload
 from tests.acceptance.conftest import StartService
 from tests.acceptance.patience import until

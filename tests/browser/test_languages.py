@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from service.language import words
-from service.web import phrases
+from service.web.page import phrases
 from tests.acceptance.service_process import ServiceProcess
 from tests.browser.conftest import OpenPage
 from tests.browser.every_state import NAMES, NOWHERE, ON_THE_WAY, STATES, EveryState, open_list, row

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from service.errors import ServiceError
-from service.file_names import MAX_RUN_OF_MARKS, clean_path
-from service.web import charsets, digests, filenames, multipart, negotiation, part_content, preconditions, ranges
-from service.web.cookies import cookie_of
-from service.web.disposition import parameters_of
-from service.web.header_checks import Place
-from service.web.header_rules import check_headers, gathered
-from service.web.language import language_of
-from service.web.options import NAMES, check_names, put, read_options
-from service.web.part_encodings import DECODERS
-from service.web.request_head import (
+from service.values.file_names import MAX_RUN_OF_MARKS, clean_path
+from service.web.connection.request_head import (
     expects_continue,
     refusal_of,
     refusal_of_field,
@@ -29,7 +21,17 @@ from service.web.request_head import (
     refusal_of_target,
     settled_target,
 )
-from service.web.upload_head import read_head, read_key
+from service.web.http import digests, negotiation, preconditions, ranges
+from service.web.http.cookies import cookie_of
+from service.web.names import charsets, filenames
+from service.web.page.language import language_of
+from service.web.receiving import multipart, part_content
+from service.web.receiving.disposition import parameters_of
+from service.web.receiving.header_checks import Place
+from service.web.receiving.header_rules import check_headers, gathered
+from service.web.receiving.options import NAMES, check_names, put, read_options
+from service.web.receiving.part_encodings import DECODERS
+from service.web.receiving.upload_head import read_head, read_key
 from tests.fuzz.inputs import fields, parts, raws, texts
 
 FIELD_NAMES = sorted(

@@ -9,7 +9,7 @@ from io import SEEK_CUR
 from itertools import repeat
 from pathlib import Path
 
-from service.codec import Chunk
+from service.codecs.codec import Chunk
 
 MIB = 1 << 20
 _WORDS = [f"{index * 2654435761 % 1000003:x}" for index in range(3000)]

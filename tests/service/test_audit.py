@@ -17,8 +17,8 @@ from service import audit
 from service.audit import AuditQueue, Requester, event_document, event_json, event_text
 from storage.audit_table import Action, Actor
 from storage.database import Database
+from storage.files.local_files import LocalFiles
 from storage.group_writer import GroupWriter
-from storage.local_files import LocalFiles
 from tests.storage.conftest import database as database
 from tests.storage.conftest import database_path as database_path
 from tests.storage.conftest import migrated_file as migrated_file

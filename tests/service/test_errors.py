@@ -35,7 +35,7 @@ def test_every_kind_is_used(name: str) -> None:
     users = [path for path in SOURCES if path.name != "errors.py" and re.search(rf"\b{name}\b", path.read_text())]
 
     # The protocol answers before there is an application: it writes its line itself.
-    assert users or KINDS[name].code in (Path(service.__file__).parent / "http_protocol.py").read_text()
+    assert users or KINDS[name].code in (Path(service.__file__).parent / "web/connection/protocol.py").read_text()
 
 
 def test_kinds_cannot_be_changed() -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from service import job_document
 from service.failures import FAILURES
 from service.job_document import document, etag, line, percent, readable_duration, readable_size, timestamp
-from service.web.schemas import Job
+from service.web.documented.schemas import Job
 from service.work.attempt import Attempt
 from storage.database import Database
-from storage.job_views import job_rows
+from storage.jobs.job_views import job_rows
 from storage.lifecycle import JobStatus
 from tests.service.work.bench import Bench
 from tests.service.work.conftest import bench as bench

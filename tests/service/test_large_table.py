@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from service.holdings import prepare, served_alone
 from service.settings import Settings
+from service.start.holdings import prepare, served_alone
 from service.wiring import Service
 from service.work.life_lock import LifeLocks
 from service.work.sweep import Sweeper
@@ -23,7 +23,7 @@ from tests.service.web.conftest import ADMIN_TOKEN
 from tests.service.web.in_process import ADMIN, InProcess, in_process
 from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import act
-from tests.storage.test_job_views import fill
+from tests.storage.jobs.test_job_views import fill
 
 FEW, MANY = 1000, 100_000
 SLACK = 50

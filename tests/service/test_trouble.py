@@ -13,11 +13,11 @@ import pytest
 import zstandard
 from sqlalchemy.exc import OperationalError
 
-from service.codec_terms import CodecError, translated
+from service.codecs.terms import CodecError, translated
 from service.failures import MACHINE, TROUBLES, AttemptFailed, trouble_of
 from service.language import LANGUAGES, words
 from storage.errors import FileMissing, StorageError, StorageFull, StorageLost
-from storage.file_system import as_storage_error
+from storage.files.file_system import as_storage_error
 from storage.trouble import Trouble
 
 

@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from migrations import migrate
-from storage import job_attempts
 from storage.database import Database
 from storage.errors import StaleAttempt
-from storage.job_attempts import ClaimedJob, Progress
+from storage.jobs import job_attempts
+from storage.jobs.job_attempts import ClaimedJob, Progress
 from storage.models import jobs
 from tests.storage.job_builder import result_of
 

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from storage import job_attempts, job_table
 from storage.database import Database, Now
-from storage.file_store import new_source_key, random_id, result_key
-from storage.job_attempts import ClaimedJob, StoredResult
-from storage.job_table import NewJob, NewSource
+from storage.ids import new_source_key, random_id, result_key
+from storage.jobs import job_attempts, job_table
+from storage.jobs.job_attempts import ClaimedJob, StoredResult
+from storage.jobs.job_table import NewJob, NewSource
 from storage.lifecycle import JobStatus
 from storage.models import (
     attempts,

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from storage import audit_table, job_table
+from storage import audit_table
 from storage.audit_table import Action, Actor, EventFilter, NewEvent
 from storage.database import Database
+from storage.jobs import job_table
 from storage.lifecycle import JobStatus
 from tests.storage.job_builder import HOUR, Row, act, bring_to, change_row, now, submit
 

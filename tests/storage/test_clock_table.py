@@ -7,15 +7,17 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from storage import clock_table, deliveries, idempotency, job_rescue, job_table
+from storage import clock_table
 from storage.clock import AGREEMENT_MILLISECONDS, Clock, Reading, read_clocks, unproven
 from storage.database import Database, Now, Proven
-from storage.due_messages import find_due
-from storage.idempotency import IdempotentRequest
+from storage.jobs import idempotency, job_rescue, job_table
+from storage.jobs.idempotency import IdempotentRequest
+from storage.jobs.worker_table import forget_silent, register
 from storage.lifecycle import JobStatus
+from storage.messages import deliveries
+from storage.messages.due_messages import find_due
+from storage.messages.outbox import Subscriber, subscribe
 from storage.models import jobs
-from storage.outbox import Subscriber, subscribe
-from storage.worker_table import forget_silent, register
 from tests.storage.job_builder import HOUR, WORKER, act, bring_to, claim, finish, row_of, running, submit
 
 DAY = 24 * HOUR

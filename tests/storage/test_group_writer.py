@@ -15,12 +15,13 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
-from storage import job_table
 from storage.database import Database
 from storage.errors import JobConflict, JobNotFound, StorageError, StorageFailed
-from storage.file_store import NewFile, new_source_key
+from storage.files.file_store import NewFile
+from storage.files.local_files import LocalFiles
 from storage.group_writer import MAX_BATCH, GroupWriter
-from storage.local_files import LocalFiles
+from storage.ids import new_source_key
+from storage.jobs import job_table
 from tests.storage.job_builder import find_row, new_job, one_of_each, row_of
 
 

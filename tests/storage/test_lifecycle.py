@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Connection, select
 
-from storage import job_attempts, job_rescue, job_table
 from storage.database import Database, sqlite_url
 from storage.errors import StorageError
-from storage.job_attempts import ClaimedJob, Progress
+from storage.jobs import job_attempts, job_rescue, job_table
+from storage.jobs.job_attempts import ClaimedJob, Progress
 from storage.lifecycle import TRANSITIONS, JobStatus, allows
 from storage.models import jobs
 from storage.trouble import Trouble

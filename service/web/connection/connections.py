@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from service.caller import Callers
 from service.errors import TOO_MANY_CONNECTIONS, ServiceError
-from service.security_headers import DEFAULTS
 from service.shares import Shares, over_share
+from service.web.http.security_headers import DEFAULTS
 
 TELL_SECONDS = 60.0
 """Between two lines in the log about the same limit."""

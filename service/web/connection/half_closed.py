@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from service.web.event_stream import PING
+from service.web.following.event_stream import PING
 
 PING_SECONDS = 5.0
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ServiceError
-from service.security_headers import completed
+from service.web.http.security_headers import completed
 from service.web.problems import LingeringResponse, problem
 
 LINGER_SECONDS = 1.0

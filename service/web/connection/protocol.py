@@ -2,8 +2,8 @@
 
 uvicorn 0.54 has no time limit for a request's headers, and its parser takes 512 KB of them. It drops the body of who
 offers an upgrade, hangs up on who ends its sending after a whole request, and writes the refusal of a broken request
-over the answer to the one before it. Bodies have their own limit on silence, in ``web.body``. This leans on uvicorn's
-internals: the lock pins it, tests hold it.
+over the answer to the one before it. Bodies have their own limit on silence, in ``web.receiving.body``. This leans on
+uvicorn's internals: the lock pins it, tests hold it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.connections import Connections, refusal_bytes
 from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, TARGET_TOO_LONG, ServiceError
-from service.half_closed import Pings
-from service.http_answers import ended_by_closing, last_word
-from service.http_intake import MAX_CALLS_AT_ONCE, MAX_WAITING_REQUESTS, Flow, Intake, Pieces
-from service.slow_readers import Sending, SendPace
-from service.web.event_stream import TRANSPORT
-from service.web.request_head import (
+from service.web.connection.connections import Connections, refusal_bytes
+from service.web.connection.half_closed import Pings
+from service.web.connection.last_answers import ended_by_closing, last_word
+from service.web.connection.read_ahead import MAX_CALLS_AT_ONCE, MAX_WAITING_REQUESTS, Flow, Intake, Pieces
+from service.web.connection.request_head import (
     check_trailer,
     expects_continue,
     refusal_of,
@@ -32,6 +30,8 @@ from service.web.request_head import (
     refusal_of_target,
     settled_target,
 )
+from service.web.connection.slow_readers import Sending, SendPace
+from service.web.following.event_stream import TRANSPORT
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BARE_SHARE = 17

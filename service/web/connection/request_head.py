@@ -22,8 +22,8 @@ from service.errors import (
     UNSUPPORTED_HEADER,
     ServiceError,
 )
-from service.web.digests import FIELDS
-from service.web.header_rules import rule_of
+from service.web.http.digests import FIELDS
+from service.web.receiving.header_rules import rule_of
 
 Headers = Iterable[tuple[bytes, bytes]]
 """Names in lower case."""

@@ -1,4 +1,7 @@
-"""What ``/docs`` says of each operation: options, answers, errors. Only words; the routes decide, tests compare."""
+"""What ``/docs`` says of each operation: options, answers, errors. Only words; the routes decide, tests compare.
+
+Imports the tables that words are made of: errors, codecs, limits; never what answers a request.
+"""
 
 from service.web.documented.audit import GET_AUDIT
 from service.web.documented.deliveries import GET_DELIVERIES, REPLAY

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from service.web.documented.schemas import AuditPage
 from service.web.documented.terms import Words, parameter, problems
-from service.web.schemas import AuditPage
 from storage.audit_table import Action
 
 _ACTION = parameter(

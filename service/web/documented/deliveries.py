@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from service.web.documented.schemas import JobEnded, Messages
 from service.web.documented.terms import JOB_ID, Words, parameter, problems
-from service.web.schemas import JobEnded, Messages
 
 _MESSAGE_ID = parameter(
     "message_id",

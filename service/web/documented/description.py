@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.web.documented.deliveries import add_webhook
+from service.web.documented.schemas import Problem
 from service.web.documented.terms import Words
-from service.web.schemas import Problem
 
 DESCRIPTION = """\
 Upload a file, get **202** and a job id at once; the file is compressed in the background, read back and compared, and

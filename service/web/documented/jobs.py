@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from service.web.documented.schemas import Job, JobPage, SeveralJobs
 from service.web.documented.terms import IF_MATCH, JOB_ID, NOT_MODIFIED, PAGE, TEXT, Words, header, parameter, problems
-from service.web.schemas import Job, JobPage, SeveralJobs
 
 _WAIT_TEXT = (
     "Hold the request so many seconds while nothing changes (with `If-None-Match`), or until the job has ended"

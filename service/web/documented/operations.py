@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from service.web.documented.schemas import Health, LimitsDocument
 from service.web.documented.terms import PAGE, TEXT, Words, problems
-from service.web.schemas import Health, LimitsDocument
 from storage.trouble import Trouble
 
 FRONT: Words = {

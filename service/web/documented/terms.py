@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.archive import ARCHIVES
-from service.codec import CODECS
+from service.codecs.archive import ARCHIVES
+from service.codecs.codec import CODECS
 from service.errors import ERRORS
 
 Words = dict[str, Any]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from service.target import MAX_URL_LENGTH
+from service.values.target import MAX_URL_LENGTH
+from service.web.documented.schemas import AcceptedJob
 from service.web.documented.terms import PAGE, TEXT, Words, header, link, parameter, problems
 from service.web.keys import JOB_ID_HEADER, MANAGE_KEY_HEADER
-from service.web.options import FORMATS, LEVELS
-from service.web.schemas import AcceptedJob
-from service.web.upload_head import MAX_KEY_LENGTH
+from service.web.receiving.options import FORMATS, LEVELS
+from service.web.receiving.upload_head import MAX_KEY_LENGTH
 
 _KEY: Words = {
     "type": "string",

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from service.shares import Shares
-from service.web.event_format import Event, event_id, event_of
-from service.web.listener import Listener
-from service.web.status_board import StatusBoard
-from service.web.waiting import ChangeWatch
+from service.web.following.event_format import Event, event_id, event_of
+from service.web.following.listener import Listener
+from service.web.following.status_board import StatusBoard
+from service.web.following.waiting import ChangeWatch
 
 PAUSE_SECONDS = 0.25
 """Between two looks at what has changed: no job tells more than four changes a second."""

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 from service.errors import JOB_EXPIRED, JOB_NOT_FOUND
-from service.web.status_board import Snapshot
+from service.web.following.status_board import Snapshot
 
 RETRY = b"retry: 2000\n\n"
 """How long a client waits before it connects again, in milliseconds; dispatches no event."""

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.web.event_format import HEADERS, RETRY
-from service.web.listener import Listener
+from service.web.following.event_format import HEADERS, RETRY
+from service.web.following.listener import Listener
 
 TRANSPORT = "vacpack.transport"
 """Where a request's scope has its connection, among the ``extensions``: given by ``http_protocol``."""

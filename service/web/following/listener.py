@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from service.web.event_format import COMMENT, Event
+from service.web.following.event_format import COMMENT, Event
 
 
 class Listener:

@@ -16,7 +16,7 @@ from typing import Any
 from service.job_document import as_json, document, etag, retry_after_seconds
 from storage.clock import boot_milliseconds
 from storage.database import PROVEN_OFFSET_SQL
-from storage.job_views import (
+from storage.jobs.job_views import (
     FRONT_SQL,
     LAST_POSITION,
     STATUS_COLUMNS,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from service.shares import Shares
-from service.web.status_board import StatusBoard
+from service.web.following.status_board import StatusBoard
 
 LOOK_SECONDS = 0.1
 """How often ``data_version`` is read while anybody waits: 3 µs each."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import http_sf
 
-from service.checksum import new_digest
+from service.codecs.checksum import new_digest
 from service.errors import BAD_DIGEST, DIGEST_MISMATCH, ServiceError
 
 SHA_256 = "sha256"

@@ -14,7 +14,7 @@ from itertools import islice
 from starlette.requests import Request
 
 from service.errors import PRECONDITION_FAILED, ServiceError
-from service.web.negotiation import listed
+from service.web.http.negotiation import listed
 
 MAX_TAGS = 100
 MAX_DATE_LENGTH = 50

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from itertools import islice
 
-from service.web.negotiation import weights
-from service.web.recognition import recognised
+from service.web.http.negotiation import weights
+from service.web.names.recognition import recognised
 
 _LABELS: Mapping[str, str] = {
     label: codec

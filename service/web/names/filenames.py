@@ -8,8 +8,8 @@ from base64 import b64decode
 from quopri import decodestring
 from urllib.parse import quote
 
-from service.web.charsets import MAX_RAW_BYTES, NO_HINTS, Hints, decoded, decoded_as, ending, escaped
-from service.web.disposition import MAX_HEADER_BYTES, raw_filename
+from service.web.names.charsets import MAX_RAW_BYTES, NO_HINTS, Hints, decoded, decoded_as, ending, escaped
+from service.web.receiving.disposition import MAX_HEADER_BYTES, raw_filename
 
 MAX_SEMICOLONS = 100
 """In a ``Content-Disposition``: a parser's time grows with their square, 10 s for 64 KiB of nothing else."""

@@ -13,8 +13,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from service.web import common_letters as letters
-from service.web import latin_letters as latin
+from service.web.names import common_letters as letters
+from service.web.names import latin_letters as latin
 
 MARGIN_BITS = 5.0
 """By how much the best reading must be cheaper than the next, which is then 32 times less likely."""

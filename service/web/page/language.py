@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.language import DEFAULT, LANGUAGES
-from service.web.cookies import cookie_of
-from service.web.negotiation import listed, weights
+from service.web.http.cookies import cookie_of
+from service.web.http.negotiation import listed, weights
 
 QUERY = "lang"
 COOKIE = "vacpack_lang"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.web.cookies import cookie_of
+from service.web.http.cookies import cookie_of
 
 MOST_KEYS = 20
 """Half a kilobyte. Older jobs are managed by the keys on their pages."""

@@ -15,12 +15,12 @@ from starlette.types import Scope
 
 from service.failures import FAILURES
 from service.language import LANGUAGES, Words, words
-from service.web import language
+from service.web.http.preconditions import is_not_modified
+from service.web.http.ranges import requested_range
+from service.web.page import language
 from service.web.parts import parts_of
-from service.web.preconditions import is_not_modified
-from service.web.ranges import requested_range
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self';"

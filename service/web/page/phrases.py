@@ -17,7 +17,7 @@ from service.job_document import (
     saved_percent,
 )
 from service.language import Words
-from storage.job_views import LAST_POSITION
+from storage.jobs.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
 
 TRANSCODED = frozenset({"zstd", "brotli", "xz", "tar.zst"})

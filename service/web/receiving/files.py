@@ -6,21 +6,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from service.admission import Reservation
 from service.errors import BAD_OPTION, FILE_MISSING, TOO_MANY_FILES, ServiceError
-from service.file_names import clean_name, clean_path
-from service.sink import Incoming, Received, Sink
-from service.web.body import Body
-from service.web.charsets import hints_of
-from service.web.digests import SHA_256, check_digests, digests_of, expected_digests, wants_sha256
-from service.web.filenames import name_of_disposition
-from service.web.form_edges import max_parts
-from service.web.header_checks import Place
-from service.web.header_rules import check_headers
-from service.web.multipart import FormParser, PartBegins, PartEnds
-from service.web.options import check_count, check_names, put
-from service.web.part_content import PartContent, charset_of, text_of
-from service.web.upload_head import UploadHead
+from service.intake.admission import Reservation
+from service.intake.sink import Incoming, Received, Sink
+from service.values.file_names import clean_name, clean_path
+from service.web.http.digests import SHA_256, check_digests, digests_of, expected_digests, wants_sha256
+from service.web.names.charsets import hints_of
+from service.web.names.filenames import name_of_disposition
+from service.web.receiving.body import Body
+from service.web.receiving.form_edges import max_parts
+from service.web.receiving.header_checks import Place
+from service.web.receiving.header_rules import check_headers
+from service.web.receiving.multipart import FormParser, PartBegins, PartEnds
+from service.web.receiving.options import check_count, check_names, put
+from service.web.receiving.part_content import PartContent, charset_of, text_of
+from service.web.receiving.upload_head import UploadHead
 
 MAX_FIELD_BYTES = 64 * 1024
 CHARSET_FIELD = "_charset_"

@@ -21,8 +21,8 @@ from service.errors import (
     ErrorKind,
     ServiceError,
 )
-from service.web.part_encodings import DECODERS, IDENTITIES
-from service.web.urlencoded import advice
+from service.web.receiving.part_encodings import DECODERS, IDENTITIES
+from service.web.receiving.urlencoded import advice
 
 
 class Place(StrEnum):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from service.errors import BAD_DIGEST, BAD_REQUEST, UNSUPPORTED_HEADER, ServiceError
-from service.web.digests import DESCRIPTIONS, FIELDS, is_digest
-from service.web.header_checks import (
+from service.web.http.digests import DESCRIPTIONS, FIELDS, is_digest
+from service.web.receiving.header_checks import (
     Place,
     Said,
     check_coding,

@@ -12,10 +12,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, TOO_MANY_PARTS, ServiceError
-from service.web.disposition import parameters_of
-from service.web.filenames import MAX_SEMICOLONS, name_of_disposition
-from service.web.form_edges import LF_ALONE, Closing, Opening
-from service.web.header_rules import gathered
+from service.web.names.filenames import MAX_SEMICOLONS, name_of_disposition
+from service.web.receiving.disposition import parameters_of
+from service.web.receiving.form_edges import LF_ALONE, Closing, Opening
+from service.web.receiving.header_rules import gathered
 
 MAX_HEADER_BYTES = 8 * 1024
 """Of all headers of one part: a path of 900 Chinese characters, percent-encoded, fits."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from service.codec_terms import ARCHIVE_FORMATS, Format, Level
+from service.codecs.terms import ARCHIVE_FORMATS, Format, Level
 from service.errors import BAD_OPTION, ONE_FILE_ONLY, UNKNOWN_OPTION, ServiceError
 
 AUTO = "auto"

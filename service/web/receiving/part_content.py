@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.errors import BAD_ENCODING, BAD_OPTION, LENGTH_MISMATCH, ServiceError
-from service.web.charsets import codec_of
-from service.web.disposition import parameters_of
-from service.web.part_encodings import DECODERS
-from storage.file_store import Chunk
+from service.web.names.charsets import codec_of
+from service.web.receiving.disposition import parameters_of
+from service.web.receiving.part_encodings import DECODERS
+from storage.files.file_store import Chunk
 
 
 class PartContent:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from service.email_address import MAX_ADDRESSES, BadAddress, read_addresses
 from service.errors import BAD_OPTION, OPTION_NOT_OFFERED, ServiceError
 from service.settings import PREFIX, Settings, missing_for_email
-from service.target import BadTarget, read_networks, read_target
-from service.web.language import language_of
+from service.values.email_address import MAX_ADDRESSES, BadAddress, read_addresses
+from service.values.target import BadTarget, read_networks, read_target
+from service.web.page.language import language_of
 from storage.lifecycle import MessageKind
-from storage.outbox import Subscriber
+from storage.messages.outbox import Subscriber
 
 NOTIFY_EMAIL = "notify_email"
 CALLBACK_URL = "callback_url"

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import http_sf
 from starlette.requests import Request
 
-from service.commands import digest_of
 from service.errors import (
     BAD_DIGEST,
     BAD_IDEMPOTENCY_KEY,
     ServiceError,
 )
-from service.web.charsets import Hints, hints_of
-from service.web.digests import FIELDS, SHA_256, expected_digests, wants_sha256
-from service.web.filenames import name_of_disposition, name_of_path, name_of_query
-from service.web.header_checks import Place, media_type_of
-from service.web.header_rules import check_headers, gathered
-from service.web.options import Options, check_names, put, read_options
-from service.web.part_content import charset_of
-from storage.idempotency import IdempotentRequest
+from service.intake.commands import digest_of
+from service.web.http.digests import FIELDS, SHA_256, expected_digests, wants_sha256
+from service.web.names.charsets import Hints, hints_of
+from service.web.names.filenames import name_of_disposition, name_of_path, name_of_query
+from service.web.receiving.header_checks import Place, media_type_of
+from service.web.receiving.header_rules import check_headers, gathered
+from service.web.receiving.options import Options, check_names, put, read_options
+from service.web.receiving.part_content import charset_of
+from storage.jobs.idempotency import IdempotentRequest
 
 MAX_KEY_LENGTH = 255
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from storage.file_store import Key
+from storage.ids import Key
 
 COSTLY_BYTES = 16 * 1024**2
 """Content that is read to make it; less is made in 10 ms."""

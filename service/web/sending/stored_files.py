@@ -12,19 +12,20 @@ from typing import BinaryIO, NoReturn
 
 from sqlalchemy.exc import DBAPIError
 
-from service.codec_terms import CodecError
+from service.codecs.terms import CodecError
 from service.errors import MALICIOUS, ORIGINAL_DAMAGED, RESULT_DAMAGED, SOURCE_MISSING, ServiceError
 from service.job_document import Row, is_damaged, is_malicious
 from service.web import answers
 from service.web.parts import Parts
-from service.web.streams import DamagedWhile, Proof, chunks_of
+from service.web.sending.streams import DamagedWhile, Proof, chunks_of
 from storage.errors import FileMissing, StorageLost
-from storage.file_store import FileStore, Key
-from storage.file_system import storage_errors
-from storage.job_table import note_source_lost
-from storage.job_views import job_sources
+from storage.files.file_store import FileStore
+from storage.files.file_system import storage_errors
+from storage.ids import Key
+from storage.jobs.job_table import note_source_lost
+from storage.jobs.job_views import job_sources
+from storage.jobs.result_damage import note_damaged
 from storage.lifecycle import JobStatus
-from storage.result_damage import note_damaged
 
 _log = logging.getLogger("vacpack.downloads")
 

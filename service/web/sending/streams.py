@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import aiofiles.threadpool
 
-from service.checksum import Hash, new_checksum
-from service.codec_terms import Chunk
+from service.codecs.checksum import Hash, new_checksum
+from service.codecs.terms import Chunk
 
 READ_BYTES = 512 * 1024
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from service.codec import Format
+from service.codecs.codec import Format
 from tests.parts import missing
 
 _HERE = Path(__file__).parent / "readers"

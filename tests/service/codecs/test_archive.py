@@ -10,8 +10,8 @@ from itertools import islice
 
 import pytest
 
-from service.archive import ARCHIVES, Archive, Member
-from service.codec import CODECS, CodecError, Format, Level
+from service.codecs.archive import ARCHIVES, Archive, Member
+from service.codecs.codec import CODECS, CodecError, Format, Level
 from tests.service.payloads import MIB, cut, mixed, noise, text, thread_count, threads_settle_at
 
 EVERY_ARCHIVE = pytest.mark.parametrize("archive", ARCHIVES.values(), ids=lambda archive: archive.format.value)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.archive_name import archive_names
-from service.file_names import MAX_NAME_BYTES, MAX_PATH_BYTES, clean_path
+from service.codecs.archive_name import archive_names
+from service.values.file_names import MAX_NAME_BYTES, MAX_PATH_BYTES, clean_path
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from isal import isal_zlib
 
-from service.archive import ARCHIVES, Member
-from service.codec import Format, Level
-from tests.service.archive_readers import (
+from service.codecs.archive import ARCHIVES, Member
+from service.codecs.codec import Format, Level
+from tests.service.codecs.archive_readers import (
     BUSYBOX_FROM_A_PIPE,
     IN_A_ROW,
     READERS,
@@ -24,8 +24,8 @@ from tests.service.archive_readers import (
     run,
     seen,
 )
+from tests.service.codecs.test_zip_member import SLOW_TO_DEFLATE
 from tests.service.payloads import MIB, cut, giant, mixed, noise, text, write_sparse
-from tests.service.test_zip_member import SLOW_TO_DEFLATE
 
 GIB_4 = 1 << 32
 

@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.codec import CODECS, Codec, CodecError, Format, Level, transcode
+from service.codecs.codec import CODECS, Codec, CodecError, Format, Level, transcode
 from tests.parts import missing
 from tests.service.payloads import MIB, cut, mixed, noise, text, thread_count, threads_settle_at
 

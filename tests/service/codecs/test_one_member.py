@@ -16,9 +16,9 @@ import pytest
 import zstandard
 from isal import isal_zlib
 
-from service.archive import ARCHIVES, Archive, Member
-from service.codec import CODECS, Codec, Format, Level, transcode
-from service.gzip_pieces import QUICK, Piece, one_member
+from service.codecs.archive import ARCHIVES, Archive, Member
+from service.codecs.codec import CODECS, Codec, Format, Level, transcode
+from service.codecs.gzip_pieces import QUICK, Piece, one_member
 from tests.parts import missing
 from tests.service.payloads import MIB, cut, mixed, noise, text
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.codec_terms import CodecError
-from service.open_deflate import opened
+from service.codecs.open_deflate import opened
+from service.codecs.terms import CodecError
 from tests.service.payloads import mixed, noise, text
 
 LAST = b"\x03\x00"

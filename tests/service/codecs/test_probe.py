@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from service.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
+from service.codecs.probe import SAMPLE_BYTES, SAMPLES, is_incompressible, probe
 from tests.service.payloads import MIB, noise, text
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from service.archive import ARCHIVES, Member
-from service.codec import CodecError, Format, Level
-from service.zip_member import HELD_BYTES
-from service.zip_stream import DEFLATED, Entry, central_directory, descriptor, local_header
+from service.codecs.archive import ARCHIVES, Member
+from service.codecs.codec import CodecError, Format, Level
+from service.codecs.zip_member import HELD_BYTES
+from service.codecs.zip_stream import DEFLATED, Entry, central_directory, descriptor, local_header
+from tests.service.codecs.zip_heads import Head, heads
 from tests.service.payloads import MIB, cut, giant, noise, text, write_sparse
-from tests.service.zip_heads import Head, heads
 
 GIB_4 = 1 << 32
 SLOW_TO_DEFLATE = noise(12 * MIB).hex().encode()[: 18 * MIB]

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from service.codec import CODECS, Codec, Format, Level
-from service.zstd_frames import FEED_BYTES, Encoding, encode_frame
+from service.codecs.codec import CODECS, Codec, Format, Level
+from service.codecs.zstd_frames import FEED_BYTES, Encoding, encode_frame
 from tests.service.payloads import MIB, cut, text, thread_count, threads_settle_at
 
 SLOW = Encoding(19, job_bytes=MIB // 2, overlap_log=5, is_slow=True)

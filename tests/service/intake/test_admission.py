@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import admission
-from service.admission import STRIDE_BYTES, Admission, Limits, Reservation
 from service.errors import ADDRESS_SHARE, QUEUE_FULL, STORAGE_FULL, UPLOAD_TOO_LARGE, ServiceError
-from service.queue_shares import QueueLimits
-from storage.job_views import Backlog
+from service.intake import admission
+from service.intake.admission import STRIDE_BYTES, Admission, Limits, Reservation
+from service.intake.queue_shares import QueueLimits
+from storage.jobs.job_views import Backlog
 
 GIB = 1024**3
 PLENTY = 1000 * GIB

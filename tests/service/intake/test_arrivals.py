@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from service.errors import IDEMPOTENCY_MISMATCH, SUPERSEDED, ServiceError
-from service.web.arrivals import Arrival, Arrivals
-from storage.idempotency import IdempotentRequest
+from service.intake.arrivals import Arrival, Arrivals
+from storage.jobs.idempotency import IdempotentRequest
 
 REQUEST = IdempotentRequest("k" * 64, "f" * 64)
 OTHER_REQUEST = IdempotentRequest("k" * 64, "e" * 64)

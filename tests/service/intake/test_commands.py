@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from service import commands
 from service.audit import Requester
-from service.commands import Submission, digest_of, is_key
 from service.errors import IDEMPOTENCY_MISMATCH, NOT_CANCELLABLE, NOT_RETRYABLE, ServiceError
+from service.intake import commands
+from service.intake.commands import Submission, digest_of, is_key
 from storage.audit_table import Action, Actor
 from storage.database import Database
 from storage.errors import JobNotFound
-from storage.idempotency import IdempotentRequest
+from storage.jobs.idempotency import IdempotentRequest
 from storage.lifecycle import JobStatus
 from tests.storage.conftest import database as database
 from tests.storage.conftest import database_path as database_path

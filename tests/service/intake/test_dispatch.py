@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from service.dispatch import Dispatcher, NoDispatcher
+from service.intake.dispatch import Dispatcher, NoDispatcher
 from service.work.embedded_worker import EmbeddedWorker
 from tests.service.work.bench import Bench
 from tests.service.work.conftest import bench as bench

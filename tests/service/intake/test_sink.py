@@ -14,11 +14,11 @@ import pytest
 from xxhash import xxh3_64_hexdigest
 
 import service
-from service.sink import GATHER_BYTES, GATHER_CHUNKS, SMALL_BYTES, Incoming, Received, Sink
+from service.intake.sink import GATHER_BYTES, GATHER_CHUNKS, SMALL_BYTES, Incoming, Received, Sink
 from storage.errors import StorageFailed, StorageFull
-from storage.file_store import Key
-from storage.local_files import LocalFiles
-from storage.under_way import LOCK_FILE
+from storage.files.local_files import LocalFiles
+from storage.files.under_way import LOCK_FILE
+from storage.ids import Key
 from tests.service.payloads import cut, noise
 
 MIB = 1024 * 1024

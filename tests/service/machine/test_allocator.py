@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import threading
-from service.allocator import give_back, keep_freed_memory
+from service.machine.allocator import give_back, keep_freed_memory
 
 def resident_mib():
     with open("/proc/self/status") as status:

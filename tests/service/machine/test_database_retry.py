@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from service.work.database_retry import TimeIsUp, end_of_writing, persist
+from service.machine.database_retry import TimeIsUp, end_of_writing, persist
 from tests.service.work.bench import Bench
 
 

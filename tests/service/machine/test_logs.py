@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
-from service import logs
+from service.machine import logs
 
 Lines = Callable[[], list[str]]
 

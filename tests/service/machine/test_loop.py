@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from service.work import loop as loop_module
-from service.work.loop import Loop
+from service.machine import loop as loop_module
+from service.machine.loop import Loop
 from tests.service.work.bench import until
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.soundness import Sounding, trouble_with_database, trouble_with_files, trouble_with_threads
+from service.machine.soundness import Sounding, trouble_with_database, trouble_with_files, trouble_with_threads
 from storage.database import Database
 from storage.trouble import Trouble
 from tests.acceptance.patience import until
@@ -62,7 +62,7 @@ def test_whatever_call_fails_names_the_trouble(
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(f"storage.probe_file.os.{call}", fail)
+    monkeypatch.setattr(f"storage.files.probe_file.os.{call}", fail)
 
     assert trouble_with_files(tmp_path) is trouble
 

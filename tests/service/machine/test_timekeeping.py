@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from service.work import timekeeping
-from service.work.timekeeping import keep_time
+from service.machine import timekeeping
+from service.machine.timekeeping import keep_time
 from storage.clock import AGREEMENT_MILLISECONDS, Reading, read_clocks
 from tests.service.work.bench import Bench
 

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.email_address import read_sender
 from service.failures import FAILURES
 from service.language import LANGUAGES
-from service.mail import MAX_NAME_LENGTH, Letterhead, compose, on_one_line
-from service.mail_subject import MAX_LINE
+from service.telling.mail import MAX_NAME_LENGTH, Letterhead, compose, on_one_line
+from service.telling.mail_subject import MAX_LINE
+from service.values.email_address import read_sender
 
 NOW = datetime(2026, 11, 22, 4, 20, tzinfo=UTC)
 LETTERHEAD = Letterhead(read_sender("vacpack <no-reply@up.example>"), "https://up.example/files")

@@ -11,21 +11,22 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from sqlalchemy import Connection
 
-from service.notify import RETRY_PAUSES_SECONDS, Delivery, Message, NotSetUp, Outcome
-from service.work.outbox_loop import MAX_PER_RECEIVER, OutboxLoop
-from storage import job_table, outbox
+from service.telling.notify import RETRY_PAUSES_SECONDS, Delivery, Message, NotSetUp, Outcome
+from service.telling.outbox_loop import MAX_PER_RECEIVER, OutboxLoop
 from storage.database import Database
-from storage.deliveries import release_sender
+from storage.jobs import job_table
 from storage.lifecycle import MessageKind
+from storage.messages import outbox
+from storage.messages.deliveries import release_sender
+from storage.messages.outbox import Subscriber
 from storage.models import outbox as outbox_table
-from storage.outbox import Subscriber
 from tests.service.work.bench import until
 from tests.storage.conftest import database as database
 from tests.storage.conftest import database_path as database_path
 from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import Row, act, everything, now
-from tests.storage.test_deliveries import deliveries, ended, second_end
-from tests.storage.test_outbox import HOOK, MAIL, messages
+from tests.storage.messages.test_deliveries import deliveries, ended, second_end
+from tests.storage.messages.test_outbox import HOOK, MAIL, messages
 
 SENDER = "w" * 26
 DELIVERED = Delivery(Outcome.DELIVERED, 200)

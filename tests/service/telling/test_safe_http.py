@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service.safe_http import NoReply, Reply, SafeClient
-from service.target import read_networks, read_target
+from service.telling.safe_http import NoReply, Reply, SafeClient
+from service.values.target import read_networks, read_target
 from tests.receiver import OPENED, Answer, Received, Receiver, dripping, receiving, silence, status
 
 LOOPBACK = read_networks(OPENED)

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from service.email_address import read_sender
-from service.mail import Letterhead, Mailer
-from service.notify import Delivery, Message, Outcome
-from service.smtp import MailServer
+from service.telling.mail import Letterhead, Mailer
+from service.telling.notify import Delivery, Message, Outcome
+from service.telling.smtp import MailServer
+from service.values.email_address import read_sender
 from tests.mail_server import PASSWORD, USER, Certificate, Inbox, make_certificate, serving, talking
-from tests.service.test_mail import MESSAGE_ID, SUCCEEDED
+from tests.service.telling.test_mail import MESSAGE_ID, SUCCEEDED
 
 ANN = "ann@mail.example"
 NO_TRUST = ssl.create_default_context()
@@ -174,7 +174,9 @@ def test_a_wrong_password_can_be_mended_and_is_not_logged(
         delivery = sender.send(message())
 
     assert delivery == Delivery(Outcome.FAILED, detail="The mail server could not be used.")
-    told = [(record.message, vars(record)["reason"]) for record in caplog.records if record.name == "service.mail"]
+    told = [
+        (record.message, vars(record)["reason"]) for record in caplog.records if record.name == "service.telling.mail"
+    ]
     assert told == [("the mail server could not be used", "SMTPAuthenticationError 535")]
     assert "wrong-secret" not in repr(vars(caplog.records[0])) + repr(mailer(0, password="wrong-secret")._server)
 

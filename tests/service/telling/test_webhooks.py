@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from service.job_document import document
-from service.notify import JITTER, RETRY_PAUSES_SECONDS, Delivery, Message, Outcome, pause_after
-from service.safe_http import SafeClient
-from service.target import read_networks
-from service.webhook_signature import read_secrets, signature
-from service.webhooks import Webhooks
+from service.telling.notify import JITTER, RETRY_PAUSES_SECONDS, Delivery, Message, Outcome, pause_after
+from service.telling.safe_http import SafeClient
+from service.telling.webhooks import Webhooks
+from service.values.target import read_networks
+from service.values.webhook_signature import read_secrets, signature
 from storage.database import Database
-from storage.job_views import job_rows
+from storage.jobs.job_views import job_rows
 from storage.lifecycle import JobStatus
 from tests.receiver import OK, OPENED, Answer, receiving, silence, status
 from tests.storage.conftest import database as database

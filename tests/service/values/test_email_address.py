@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.email_address import BadAddress, read_address, read_addresses, read_sender
+from service.values.email_address import BadAddress, read_address, read_addresses, read_sender
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.archive_name import archive_names
-from service.file_names import (
+from service.codecs.archive_name import archive_names
+from service.values.file_names import (
     FALLBACK,
     MAX_NAME_BYTES,
     MAX_PATH_BYTES,
@@ -133,7 +133,7 @@ def test_no_more_of_a_hostile_name_is_normalised_than_can_be_kept(name: str, mon
         lengths.append(len(text))
         return unicodedata.normalize(form, text)
 
-    monkeypatch.setattr("service.file_names.unicodedata", Normalizing(normalize))
+    monkeypatch.setattr("service.values.file_names.unicodedata", Normalizing(normalize))
     clean_name(name)
 
     assert lengths
@@ -142,7 +142,7 @@ def test_no_more_of_a_hostile_name_is_normalised_than_can_be_kept(name: str, mon
 
 def test_a_path_is_cleaned_from_its_end_and_no_further_than_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     cleaned: list[str] = []
-    monkeypatch.setattr("service.file_names._clean_segment", lambda segment: cleaned.append(segment) or segment)
+    monkeypatch.setattr("service.values.file_names._clean_segment", lambda segment: cleaned.append(segment) or segment)
 
     clean_path("folder/" * 9_000 + "x")
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from service.target import MAX_URL_LENGTH, BadTarget, Target, is_outside, read_networks, read_target
+from service.values.target import MAX_URL_LENGTH, BadTarget, Target, is_outside, read_networks, read_target
 
 INSIDE = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.255", "127.0.0.1",

@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.web.parts import Parts
 from service.wiring import Service
 from service.work.work_settings import work_settings
-from storage.local_files import LocalFiles
+from storage.files.local_files import LocalFiles
 from tests.service.work.bench import Bench
 from tests.storage.job_builder import Row, everything
 

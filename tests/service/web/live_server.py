@@ -13,9 +13,9 @@ from typing import Any
 import uvicorn
 
 from service.app import create_app
-from service.http_protocol import limited_protocol
 from service.settings import Settings
-from service.slow_readers import SendPace
+from service.web.connection.protocol import limited_protocol
+from service.web.connection.slow_readers import SendPace
 from service.web.parts import Parts
 from service.wiring import Service
 

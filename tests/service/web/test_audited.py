@@ -19,9 +19,9 @@ from service.work.life_lock import LifeLocks
 from service.work.sweep import Sweeper
 from storage.audit_table import Action
 from storage.errors import StorageFailed
+from storage.files.local_files import LocalFiles
 from storage.lifecycle import MessageKind
-from storage.local_files import LocalFiles
-from storage.outbox import Subscriber, subscribe
+from storage.messages.outbox import Subscriber, subscribe
 from tests.service.web.in_process import ADMIN, InProcess, events, from_address, key_of
 from tests.storage.job_builder import act, change_row, everything, row_of
 

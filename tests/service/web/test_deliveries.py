@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from service.notify import Message
-from service.target import MAX_URL_LENGTH
-from service.web.schemas import JobEnded
-from service.webhooks import body_of
-from storage.deliveries import ClaimedMessage, DeliveryEnd, failed, reschedule, sent
+from service.telling.notify import Message
+from service.telling.webhooks import body_of
+from service.values.target import MAX_URL_LENGTH
+from service.web.documented.schemas import JobEnded
+from storage.messages.deliveries import ClaimedMessage, DeliveryEnd, failed, reschedule, sent
 from tests.service.web.in_process import ADMIN, InProcess, key_of
 from tests.storage.job_builder import Row, act
-from tests.storage.test_deliveries import found
-from tests.storage.test_deliveries import taken as take_one
+from tests.storage.messages.test_deliveries import found
+from tests.storage.messages.test_deliveries import taken as take_one
 
 Start = Callable[..., InProcess]
 SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()

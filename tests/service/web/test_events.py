@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from service.settings import Settings
-from service.web import broadcaster, event_stream, waiting
-from storage import job_table
+from service.web.following import broadcaster, event_stream, waiting
+from storage.jobs import job_table
 from storage.lifecycle import JobStatus
 from tests.service.web.event_reader import EventReader
 from tests.service.web.in_process import PAGE, TEXT, InProcess, from_address

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from service.web.schemas import Health, LimitsDocument, Problem
-from storage import clock_table, worker_table
+from service.web.documented.schemas import Health, LimitsDocument, Problem
+from storage import clock_table
 from storage.clock import read_clocks
 from storage.errors import JobNotFound, StorageFailed
-from storage.file_store import Space, random_id
-from storage.job_rescue import rescue_lapsed
+from storage.files.file_store import Space
+from storage.ids import random_id
+from storage.jobs import worker_table
+from storage.jobs.job_rescue import rescue_lapsed
 from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
 from tests.storage.job_builder import Row, act, change_row, one_of_each, running
 
@@ -196,7 +198,7 @@ def test_files_that_cannot_be_written_are_named(
     def fail(_: object) -> None:
         raise OSError(number, "/srv/secret")
 
-    monkeypatch.setattr("service.soundness.write_probe", fail)
+    monkeypatch.setattr("service.machine.soundness.write_probe", fail)
 
     answer = not_ready(app)
 
@@ -213,7 +215,7 @@ def test_a_database_that_cannot_be_written_is_named(app: InProcess, monkeypatch:
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise OperationalError("UPDATE clock", {}, error)
 
-    monkeypatch.setattr("service.soundness.write_seen", fail)
+    monkeypatch.setattr("service.machine.soundness.write_seen", fail)
 
     assert not_ready(app)["reasons"] == {"database": "room"}
 
@@ -222,7 +224,7 @@ def test_a_disk_that_hangs_is_named_within_two_seconds_and_costs_one_thread(
     app: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    monkeypatch.setattr("service.soundness.write_probe", lambda _: gate.wait())
+    monkeypatch.setattr("service.machine.soundness.write_probe", lambda _: gate.wait())
     register(app)
     try:
         answers = [not_ready(app) for _ in range(5)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.web.schemas import AcceptedJob, Job, JobPage, SeveralJobs
+from service.web.documented.schemas import AcceptedJob, Job, JobPage, SeveralJobs
 from storage.lifecycle import JobStatus
 from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
 from tests.storage.job_builder import change_row, find_row, one_of_each, running

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from service.commands import digest_of
 from service.errors import ADMIN_ONLY, CROSS_SITE, KEY_NEEDED, ServiceError
+from service.intake.commands import digest_of
 from service.web.keys import Keys
 from tests.service.web.asking import request_with
 

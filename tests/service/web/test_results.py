@@ -13,10 +13,10 @@ import brotli
 import pytest
 import zstandard
 
-from service.codec import CODECS, Format
-from service.file_names import clean_name
-from service.web.digests import expected_digests
-from service.web.filenames import attachment
+from service.codecs.codec import CODECS, Format
+from service.values.file_names import clean_name
+from service.web.http.digests import expected_digests
+from service.web.names.filenames import attachment
 from tests.service.payloads import noise, text
 from tests.service.web.in_process import PRINTABLE, InProcess, key_of
 from tests.service.work.faulty import FakeCodec

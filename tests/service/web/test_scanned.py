@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from service.mail import Letterhead, compose
-from service.notify import Message
-from service.webhooks import body_of
-from storage.job_views import job_rows
+from service.telling.mail import Letterhead, compose
+from service.telling.notify import Message
+from service.telling.webhooks import body_of
+from storage.jobs.job_views import job_rows
 from tests.service.web.in_process import ADMIN, PAGE, InProcess, key_of
 from tests.service.work.scanners import CLEAN, LOOKING, MALICIOUS, MARKER, scanner
 from tests.storage.job_builder import Row, change_row

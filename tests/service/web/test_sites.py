@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.allowed_hosts import read_hosts
 from service.settings import Settings
+from service.values.allowed_hosts import read_hosts
 from service.web.sites import Sites
 from tests.service.web.in_process import ADMIN, InProcess
 

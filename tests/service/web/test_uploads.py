@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from service.sink import SMALL_BYTES
-from service.web.schemas import AcceptedJob
+from service.intake.sink import SMALL_BYTES
+from service.web.documented.schemas import AcceptedJob
 from service.web.uploads import shown_name
 from storage.errors import StorageFailed, StorageFull
 from tests.service.payloads import noise

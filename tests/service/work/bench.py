@@ -11,16 +11,17 @@ from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
-from service.archive import ARCHIVES
-from service.codec import CODECS
+from service.codecs.archive import ARCHIVES
+from service.codecs.codec import CODECS
 from service.work.attempt import Attempt
 from service.work.processor import Processor, RetryPauses
 from service.work.result_maker import Tools
 from service.work.work_settings import WorkSettings
-from storage import job_table
 from storage.database import Database
-from storage.file_store import FileStore, Key, new_source_key
-from storage.local_files import LocalFiles
+from storage.files.file_store import FileStore
+from storage.files.local_files import LocalFiles
+from storage.ids import Key, new_source_key
+from storage.jobs import job_table
 from tests.service.payloads import text
 from tests.storage import job_builder
 from tests.storage.job_builder import Row, act, new_source, row_of

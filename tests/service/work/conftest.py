@@ -10,8 +10,8 @@ import pytest
 
 from service.work.work_settings import WorkSettings
 from storage.database import Database
-from storage.file_owner import FileOwner
-from storage.local_files import LocalFiles
+from storage.files.file_owner import FileOwner
+from storage.files.local_files import LocalFiles
 from tests.service.work.bench import Bench
 from tests.storage.conftest import database as database
 from tests.storage.conftest import database_path as database_path

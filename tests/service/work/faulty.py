@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from service.codec import Chunk, Level
-from service.codec_terms import Finished, ignore
+from service.codecs.codec import Chunk, Level
+from service.codecs.terms import Finished, ignore
 from storage.errors import StorageFailed
-from storage.file_store import Key
-from storage.local_files import LocalFiles
-from storage.local_part import LocalPart
+from storage.files.local_files import LocalFiles
+from storage.files.local_part import LocalPart
+from storage.ids import Key
 
 
 class FaultyStore(LocalFiles):

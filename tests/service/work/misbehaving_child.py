@@ -14,8 +14,8 @@ from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from service.codec import CODECS, Chunk, Format, Level, ZstdCodec
-from service.codec_terms import Finished, ignore
+from service.codecs.codec import CODECS, Chunk, Format, Level, ZstdCodec
+from service.codecs.terms import Finished, ignore
 from service.work.child import main
 
 POISON = b"POISON"

@@ -6,7 +6,7 @@ import pytest
 
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
 from service.work.pulse import Doing
-from storage.job_attempts import Progress
+from storage.jobs.job_attempts import Progress
 
 
 class Clock:

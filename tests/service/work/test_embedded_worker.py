@@ -22,13 +22,13 @@ from service.work.embedded_worker import EmbeddedWorker
 from service.work.life_lock import LifeLocks
 from service.work.low_priority import COMPUTE_STEPS
 from service.work.wake_pipe import WakePipe
-from storage.file_store import random_id
+from storage.ids import random_id
 from tests.service.payloads import noise, text
 from tests.service.work.bench import Bench, gated
 from tests.service.work.misbehaving_child import POISON
 from tests.service.work.supervision import is_running, soon, supervised, worker_pids
 from tests.storage.job_builder import attempts_of
-from tests.storage.test_deliveries import deliveries, ended
+from tests.storage.messages.test_deliveries import deliveries, ended
 
 
 def causes(caplog: pytest.LogCaptureFixture) -> list[str]:

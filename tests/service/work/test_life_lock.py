@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.work.life_lock import LifeLocks
-from storage.file_store import random_id
+from storage.ids import random_id
 
 
 def test_a_worker_is_alive_until_the_last_process_that_has_its_lock_is_gone(tmp_path: Path) -> None:

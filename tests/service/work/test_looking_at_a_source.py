@@ -8,13 +8,13 @@ from typing import BinaryIO
 
 import pytest
 
+from service.codecs.zip_member import HELD_BYTES
 from service.failures import AttemptFailed
 from service.work.attempt import Attempt, Cancelled
 from service.work.source_reader import READ_BYTES, SourceReader
-from service.zip_member import HELD_BYTES
-from storage.file_store import Key
-from storage.job_attempts import ClaimedSource
-from storage.local_files import LocalFiles
+from storage.files.local_files import LocalFiles
+from storage.ids import Key
+from storage.jobs.job_attempts import ClaimedSource
 from tests.service.payloads import MIB, noise
 from tests.service.work.bench import Bench, sha256
 

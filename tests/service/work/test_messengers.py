@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.mail import Mailer
-from service.notify import Message, Outcome
 from service.settings import Settings
+from service.telling.mail import Mailer
+from service.telling.notify import Message, Outcome
 from service.work.messengers import messengers, own_name
 from service.work.work_settings import WorkSettings, work_settings
 from storage.lifecycle import MessageKind

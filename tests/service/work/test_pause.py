@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from service.codec import Format
+from service.codecs.codec import Format
 from service.work import worker as worker_module
 from service.work.pause import LONGEST_SECONDS, Pause
 from service.work.processor import Processor, RetryPauses
 from service.work.worker import Worker
 from storage.errors import StorageFailed, StorageFull
+from storage.jobs.worker_table import paused
 from storage.trouble import Trouble
-from storage.worker_table import paused
 from tests.service.payloads import text
 from tests.service.work.bench import WORKER, Bench, until
 from tests.service.work.faulty import FakeCodec, FaultyStore, raising

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import select
 from xxhash import xxh3_64_hexdigest
 
-from service.archive import ARCHIVES
-from service.archive_name import archive_names
-from service.codec import CODECS, Chunk, Format, Level
-from service.codec_terms import Finished, ignore
+from service.codecs.archive import ARCHIVES
+from service.codecs.archive_name import archive_names
+from service.codecs.codec import CODECS, Chunk, Format, Level
+from service.codecs.terms import Finished, ignore
 from service.work.attempt import Attempt
-from storage.file_store import result_key
+from storage.ids import result_key
 from storage.models import sources
 from tests.service.payloads import cut, noise, text
 from tests.service.work.bench import Bench, sha256

@@ -12,18 +12,18 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from service.archive import ARCHIVES, Archive, Member
-from service.codec import CODECS, Chunk, CodecError, Format
+from service.codecs.archive import ARCHIVES, Archive, Member
+from service.codecs.codec import CODECS, Chunk, CodecError, Format
 from service.failures import FAILURES
+from service.machine.database_retry import TimeIsUp
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
-from service.work.database_retry import TimeIsUp
 from service.work.processor import Processor, RetryPauses
 from service.work.result_maker import Tools
-from storage import job_rescue, job_table
 from storage.database import Database
 from storage.errors import StorageFailed
-from storage.file_store import result_key
-from storage.job_attempts import ClaimedJob
+from storage.ids import result_key
+from storage.jobs import job_rescue, job_table
+from storage.jobs.job_attempts import ClaimedJob
 from tests.service.payloads import text
 from tests.service.work.bench import WORKER, Bench, sha256
 from tests.service.work.faulty import (
@@ -339,7 +339,7 @@ class UnsureDatabase(Database):
 def test_a_database_in_trouble_delays_the_end_of_an_attempt_and_changes_nothing(
     bench: Bench, trouble: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.work.database_retry.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("service.machine.database_retry.FIRST_PAUSE_SECONDS", 0.001)
     bench.submit(text(60_000))
     job, attempt = bench.claim()
     database = UnsureDatabase(bench.database, **trouble)

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from service.work import loop as loop_module
+from service.machine import loop as loop_module
+from service.machine.loop import Loop
 from service.work.attempt import Attempt
-from service.work.loop import Loop
 from service.work.pause import Pause
 from service.work.pulse import Doing, Pulse
 from service.work.pulse_sender import PulseSender
 from service.work.worker import Worker
 from storage.errors import StorageFull, StorageLost
-from storage.job_attempts import ClaimedJob
+from storage.jobs.job_attempts import ClaimedJob
 from storage.trouble import Trouble
 from tests.service.work.bench import WORKER, Bench, until
 

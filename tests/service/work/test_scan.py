@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from service.archive import ARCHIVES
-from service.codec import CODECS
+from service.codecs.archive import ARCHIVES
+from service.codecs.codec import CODECS
 from service.job_document import percent
 from service.work.attempt import Attempt, Cancelled, Released
 from service.work.low_priority import ComputeThreads
@@ -20,8 +20,8 @@ from service.work.processor import Processor, RetryPauses
 from service.work.result_maker import Tools
 from service.work.scan import Scanner
 from service.work.scan_process import MAX_OUTPUT_BYTES, split_command, why_not_runnable
-from storage import job_table
 from storage.errors import JobConflict
+from storage.jobs import job_table
 from storage.models import sources
 from tests.service.payloads import noise, text
 from tests.service.work.bench import Bench, until

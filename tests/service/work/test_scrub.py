@@ -15,10 +15,10 @@ import pytest
 from service.work.low_priority import LOWEST, step_back_fully
 from service.work.pace import Pace, Stopped
 from service.work.scrub import KEEP_BYTES, CannotScrub, Scrubber
-from storage import job_table
 from storage.errors import StorageFailed
-from storage.file_store import Key
-from storage.local_files import LocalFiles
+from storage.files.local_files import LocalFiles
+from storage.ids import Key
+from storage.jobs import job_table
 from tests.service.payloads import noise, text
 from tests.service.work.bench import Bench, until
 from tests.storage.job_builder import act

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import service.work
-from service.archive import ARCHIVES
-from service.codec import CODECS
+from service.codecs.archive import ARCHIVES
+from service.codecs.codec import CODECS
 from service.work.source_reader import READ_BYTES
 from tests.service.payloads import noise, text
 from tests.service.work.bench import Bench

@@ -13,12 +13,13 @@ import pytest
 from service.work.life_lock import LifeLocks
 from service.work.sweep import SweepCounts, Sweeper
 from service.work.sweep_loops import SweepLoops
-from storage import audit_table, job_views, worker_table
+from storage import audit_table
 from storage.audit_table import Action, Actor, NewEvent
 from storage.errors import StorageFailed, StorageLost
-from storage.file_store import Key, new_source_key, random_id, result_key
-from storage.local_files import LocalFiles
-from storage.local_quarantine import LocalQuarantine
+from storage.files.local_files import LocalFiles
+from storage.files.local_quarantine import LocalQuarantine
+from storage.ids import Key, new_source_key, random_id, result_key
+from storage.jobs import job_views, worker_table
 from tests.service.payloads import text
 from tests.service.work.bench import PATIENCE_SECONDS, Bench, until
 from tests.storage import job_builder

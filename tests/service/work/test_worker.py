@@ -12,8 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from service.work.attempt import Attempt, AttemptStopped
 from service.work.worker import Worker
-from storage import job_attempts, job_views, worker_table
-from storage.job_attempts import ClaimedJob
+from storage.jobs import job_attempts, job_views, worker_table
+from storage.jobs.job_attempts import ClaimedJob
 from tests.service.payloads import text
 from tests.service.work.bench import WORKER, Bench, until
 from tests.storage.job_builder import act, change_row

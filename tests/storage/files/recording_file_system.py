@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from storage.file_system import FileSystem
+from storage.files.file_system import FileSystem
 
 CALLS = (
     "open", "close", "writev", "fsync", "flock", "fstat", "lstat", "rename", "unlink", "mkdir", "scandir", "statvfs",

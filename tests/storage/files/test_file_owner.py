@@ -12,7 +12,7 @@ import pytest
 from migrations import migrate
 from storage.database import Database, sqlite_url
 from storage.errors import FilesRefused, FilesServed, StorageLost
-from storage.file_owner import ADOPT, MARKER, SERVING, FileOwner, is_owner
+from storage.files.file_owner import ADOPT, MARKER, SERVING, FileOwner, is_owner
 from tests.storage import job_builder
 
 OpenAt = Callable[[Path], Database]

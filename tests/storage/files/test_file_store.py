@@ -13,19 +13,9 @@ from time import time
 import pytest
 
 from storage.errors import FileMissing, StorageFailed
-from storage.file_store import (
-    KEY_PATTERN,
-    Chunk,
-    FileStore,
-    Key,
-    NewFile,
-    attempt_of,
-    is_job_id,
-    new_source_key,
-    random_id,
-    result_key,
-)
-from storage.local_files import LocalFiles
+from storage.files.file_store import Chunk, FileStore, NewFile
+from storage.files.local_files import LocalFiles
+from storage.ids import KEY_PATTERN, Key, attempt_of, is_job_id, new_source_key, random_id, result_key
 
 ODD_KEYS = [
     "",

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from storage.errors import FileMissing, StorageError, StorageFailed, StorageFull
-from storage.file_store import Key, NewFile, new_source_key
-from storage.local_files import LocalFiles
-from storage.local_part import MAX_BUFFERS, WRITEBACK_BYTES
+from storage.files.file_store import NewFile
+from storage.files.local_files import LocalFiles
+from storage.files.local_part import MAX_BUFFERS, WRITEBACK_BYTES
+from storage.ids import Key, new_source_key
 from tests.parts import missing
-from tests.storage.recording_file_system import RecordingFileSystem
+from tests.storage.files.recording_file_system import RecordingFileSystem
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 ERRORS = {
     errno.ENOSPC: StorageFull,
     errno.EDQUOT: StorageFull,
@@ -329,8 +330,8 @@ FILL_A_DISK = """
 import sys
 from pathlib import Path
 from storage.errors import FileMissing, StorageFull
-from storage.file_store import new_source_key
-from storage.local_files import LocalFiles
+from storage.ids import new_source_key
+from storage.files.local_files import LocalFiles
 
 def put(size):
     part = store.create(new_source_key())

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.file_system import FileSystem
-from storage.folder_sync import FolderSync
+from storage.files.file_system import FileSystem
+from storage.files.folder_sync import FolderSync
 
 
 class GatedFileSystem(FileSystem):

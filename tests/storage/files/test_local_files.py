@@ -18,19 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from storage.errors import FileMissing, StorageFailed
-from storage.file_store import Key, PartFile, new_source_key
-from storage.file_system import FileSystem
-from storage.local_files import LocalFiles
-from storage.local_part import WRITEBACK_BYTES
-from tests.storage.recording_file_system import CALLS, RecordingFileSystem
+from storage.files.file_store import PartFile
+from storage.files.file_system import FileSystem
+from storage.files.local_files import LocalFiles
+from storage.files.local_part import WRITEBACK_BYTES
+from storage.ids import Key, new_source_key
+from tests.storage.files.recording_file_system import CALLS, RecordingFileSystem
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 HOLD_A_PART = """
 import sys
 from pathlib import Path
-from storage.file_store import Key
-from storage.local_files import LocalFiles
+from storage.ids import Key
+from storage.files.local_files import LocalFiles
 
 part = LocalFiles(Path(sys.argv[1])).create(Key(sys.argv[2]))
 part.write([b"half"])

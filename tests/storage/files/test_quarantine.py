@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageLost
-from storage.file_store import Key, new_source_key, random_id, result_key
-from storage.file_system import FileSystem
-from storage.local_files import LocalFiles
-from storage.local_quarantine import FOLDER, LocalQuarantine
+from storage.files.file_system import FileSystem
+from storage.files.local_files import LocalFiles
+from storage.files.local_quarantine import FOLDER, LocalQuarantine
+from storage.ids import Key, new_source_key, random_id, result_key
 
 
 def owned(root: Path, **options: float) -> LocalFiles:

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from storage.file_store import new_source_key
-from storage.under_way import LOCK_FILE, UnderWay
+from storage.files.under_way import LOCK_FILE, UnderWay
+from storage.ids import new_source_key
 
 HOLDER = """
 import sys
 from pathlib import Path
-from storage.under_way import UnderWay
+from storage.files.under_way import UnderWay
 under_way = UnderWay(Path(sys.argv[1]))
 for key in sys.argv[2:]:
     under_way.hold(key)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from storage import job_table
 from storage.database import Database
-from storage.fair_turns import ROUND_BYTES
-from storage.job_attempts import ClaimedJob
-from storage.job_views import backlog, job_rows
+from storage.jobs import job_table
+from storage.jobs.fair_turns import ROUND_BYTES
+from storage.jobs.job_attempts import ClaimedJob
+from storage.jobs.job_views import backlog, job_rows
 from tests.storage.job_builder import act, claim, fail, finish, new_source, row_of, submit
 
 MANY, FEW, HERE = "192.0.2.1", "192.0.2.2", ""

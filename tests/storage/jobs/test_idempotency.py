@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from storage import idempotency, job_table
 from storage.database import Database
-from storage.idempotency import EarlierRequest, IdempotentRequest
+from storage.jobs import idempotency, job_table
+from storage.jobs.idempotency import EarlierRequest, IdempotentRequest
 from storage.models import idempotency_keys
 from tests.storage.job_builder import HOUR, act, now, row_of, submit
 

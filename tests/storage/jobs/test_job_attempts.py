@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection
 
-from storage import job_attempts, job_table
 from storage.database import Database, Now
 from storage.errors import StaleAttempt
-from storage.file_store import new_source_key
-from storage.job_attempts import ClaimedJob, ClaimedSource, Progress
+from storage.ids import new_source_key
+from storage.jobs import job_attempts, job_table
+from storage.jobs.job_attempts import ClaimedJob, ClaimedSource, Progress
+from storage.jobs.work_totals import totals
 from storage.lifecycle import JobStatus
 from storage.models import attempts
-from storage.work_totals import totals
 from tests.storage.job_builder import (
     HOUR,
     WORKER,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from storage import job_attempts, job_rescue, job_table
 from storage.database import Database
 from storage.errors import StaleAttempt
-from storage.job_leaving import LeftJob
+from storage.jobs import job_attempts, job_rescue, job_table
+from storage.jobs.job_leaving import LeftJob
+from storage.jobs.work_totals import totals
 from storage.lifecycle import JobStatus
-from storage.work_totals import totals
 from tests.storage.job_builder import (
     HOUR,
     WORKER,

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from storage import job_table
 from storage.database import Database, add_clock
 from storage.errors import JobConflict, JobNotFound
-from storage.file_store import Key, new_source_key, result_key
-from storage.idempotency import IdempotentRequest, remember
+from storage.ids import Key, new_source_key, result_key
+from storage.jobs import job_table
+from storage.jobs.idempotency import IdempotentRequest, remember
 from storage.lifecycle import JobStatus
 from storage.models import attempts, idempotency_keys, jobs, sources
 from tests.storage.job_builder import (

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from storage import job_attempts, job_rescue, job_table, job_views
 from storage.database import Database
-from storage.file_store import Key, StoredFile, new_source_key, random_id, result_key
-from storage.job_views import STATUS_COLUMNS, STATUS_SQL, Backlog, JobFilter
+from storage.ids import Key, new_source_key, random_id, result_key
+from storage.jobs import job_attempts, job_rescue, job_table, job_views
+from storage.jobs.job_views import STATUS_COLUMNS, STATUS_SQL, Backlog, JobFilter
 from storage.lifecycle import JobStatus
 from storage.models import jobs
 from tests.storage.job_builder import (
@@ -52,7 +52,7 @@ def listed(database: Database, **wanted: Any) -> list[str]:
 
 def unnamed(database: Database, keys: list[Key]) -> list[Key]:
     with database.read() as connection:
-        return job_views.unnamed(connection, [StoredFile(key, 1, 0.0) for key in keys])
+        return job_views.unnamed(connection, keys)
 
 
 @pytest.mark.parametrize("wanted", JobStatus)
@@ -216,7 +216,7 @@ READS_AND_CHANGES: dict[str, Callable[[Connection], object]] = {
     "rescue_lapsed": job_rescue.rescue_lapsed,
     "rescue_worker": lambda connection: job_rescue.rescue_worker(connection, "w", is_blamed=True, max_losses=3),
     "unnamed": lambda connection: job_views.unnamed(
-        connection, [StoredFile(Key(key), 1, 0.0) for key in ("s-job5", "s-nobody", "r-job5.1", "r-job5.2")]
+        connection, [Key(key) for key in ("s-job5", "s-nobody", "r-job5.1", "r-job5.2")]
     ),
 }
 INDEX = {

@@ -10,10 +10,10 @@ from multiprocessing.context import ForkServerProcess
 
 from sqlalchemy import func, select
 
-from storage import job_attempts, job_rescue, job_table
 from storage.database import Database
 from storage.errors import JobConflict, StaleAttempt
-from storage.file_store import random_id
+from storage.ids import random_id
+from storage.jobs import job_attempts, job_rescue, job_table
 from storage.models import attempts, jobs
 from tests.storage.child_processes import start, wait_for, work
 from tests.storage.job_builder import HOUR, act, change_row, claim, everything, finish, new_job, now, row_of, running

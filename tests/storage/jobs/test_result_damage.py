@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from storage import job_table
 from storage.database import Database
-from storage.file_store import Key
-from storage.result_damage import (
+from storage.ids import Key
+from storage.jobs import job_table
+from storage.jobs.result_damage import (
     damaged_results,
     has_result,
     is_waiting,

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from storage import job_rescue, job_views, worker_table
 from storage.database import Database
+from storage.jobs import job_rescue, job_views, worker_table
 from storage.models import workers
 from tests.storage.job_builder import HOUR, Row, act, now, running
 

@@ -7,9 +7,11 @@ from contextlib import closing
 
 import pytest
 
-from storage import job_rescue, outbox
 from storage.database import Database
-from storage.deliveries import (
+from storage.jobs import job_rescue
+from storage.lifecycle import MessageKind
+from storage.messages import outbox
+from storage.messages.deliveries import (
     ClaimedMessage,
     DeliveryEnd,
     claim,
@@ -19,12 +21,11 @@ from storage.deliveries import (
     reschedule,
     sent,
 )
-from storage.due_messages import FIRST_OF_OTHERS_SQL, FIRST_SQL, find_due
-from storage.lifecycle import MessageKind
+from storage.messages.due_messages import FIRST_OF_OTHERS_SQL, FIRST_SQL, find_due
+from storage.messages.outbox import Subscriber
 from storage.models import outbox as outbox_table
-from storage.outbox import Subscriber
 from tests.storage.job_builder import WORKER, Row, act, change_row, row_of, submit
-from tests.storage.test_outbox import HOOK, MAIL, cancel, messages, subscribed
+from tests.storage.messages.test_outbox import HOOK, MAIL, cancel, messages, subscribed
 
 DELIVERED = DeliveryEnd("delivered", 200, None)
 BROKEN = DeliveryEnd("failed", 500, "It broke.")

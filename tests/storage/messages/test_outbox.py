@@ -8,16 +8,17 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, func, select
 
-from storage import job_attempts, job_rescue, job_table, outbox
 from storage.database import Database
 from storage.errors import MessageNotFound, MessageUnderWay, TooManyReplays, TooManyRetries
-from storage.job_attempts import ClaimedJob
+from storage.jobs import job_attempts, job_rescue, job_table
+from storage.jobs.job_attempts import ClaimedJob
 from storage.lifecycle import JobStatus, MessageKind
-from storage.message_counts import count_message
+from storage.messages import outbox
+from storage.messages.message_counts import count_message
+from storage.messages.outbox import Subscriber
 from storage.models import deliveries as deliveries_table
 from storage.models import jobs, message_counts, subscribers
 from storage.models import outbox as outbox_table
-from storage.outbox import Subscriber
 from tests.storage.job_builder import WORKER, Row, act, change_row, claim, fail, finish, now, row_of, running, submit
 
 HOOK = Subscriber(MessageKind.WEBHOOK, "https://a.example/hook", "a.example", "en")

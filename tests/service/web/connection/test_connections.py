@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from service.caller import Callers
-from service.connections import ConnectionLimits, Connections, refusal_bytes
 from service.errors import ADDRESS_SHARE, TOO_MANY_CONNECTIONS, ServiceError
+from service.web.connection.connections import ConnectionLimits, Connections, refusal_bytes
 
 
 def connections(met: list[str], *, in_all: int = 100, per_address: int = 100) -> Connections:

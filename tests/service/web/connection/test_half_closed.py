@@ -10,13 +10,13 @@ from contextlib import closing
 
 import pytest
 
-from service import half_closed
 from service.settings import Settings
-from service.web import broadcaster
-from service.web.event_format import COMMENT
+from service.web.connection import half_closed
+from service.web.following import broadcaster
+from service.web.following.event_format import COMMENT
 from service.work.work_settings import work_settings
-from storage import job_table
-from storage.local_files import LocalFiles
+from storage.files.local_files import LocalFiles
+from storage.jobs import job_table
 from tests.acceptance.patience import until
 from tests.acceptance.raw_socket import (
     CHUNKED,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from service import http_protocol
-from service.http_intake import MAX_WAITING_REQUESTS, Intake, Pieces
 from service.settings import Settings
-from storage import job_table
+from service.web.connection import protocol as http_protocol
+from service.web.connection.read_ahead import MAX_WAITING_REQUESTS, Intake, Pieces
+from storage.jobs import job_table
 from tests.acceptance.patience import until
 from tests.acceptance.raw_socket import CHUNKED, chunk, head, read_answer, read_answers, read_to_end
 from tests.service.web.live_server import LiveServer, live_server

@@ -9,9 +9,9 @@ from contextlib import ExitStack, closing, suppress
 import pytest
 
 from service.settings import Settings
-from service.slow_readers import SendPace
+from service.web.connection.slow_readers import SendPace
 from service.work.work_settings import work_settings
-from storage.local_files import LocalFiles
+from storage.files.local_files import LocalFiles
 from tests.acceptance.patience import until
 from tests.acceptance.raw_socket import head, read_to_end
 from tests.service.payloads import noise

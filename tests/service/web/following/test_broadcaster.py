@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from service.web import broadcaster, event_format, waiting
-from service.web.broadcaster import Broadcaster
-from service.web.event_format import Event
-from service.web.listener import Listener
-from service.web.status_board import Snapshot, StatusBoard
-from service.web.waiting import ChangeWatch
-from storage import job_table
+from service.web.following import broadcaster, event_format, waiting
+from service.web.following.broadcaster import Broadcaster
+from service.web.following.event_format import Event
+from service.web.following.listener import Listener
+from service.web.following.status_board import Snapshot, StatusBoard
+from service.web.following.waiting import ChangeWatch
 from storage.database import Database
+from storage.jobs import job_table
 from tests.storage.job_builder import act, change_row, claim, fail, finish, row_of, running, submit
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from service.web.event_format import COMMENT, Event, event_of
-from service.web.listener import Listener
-from service.web.status_board import StatusBoard
+from service.web.following.event_format import COMMENT, Event, event_of
+from service.web.following.listener import Listener
+from service.web.following.status_board import StatusBoard
 from storage.database import Database
 from storage.lifecycle import JobStatus
 from tests.storage.job_builder import one_of_each, submit

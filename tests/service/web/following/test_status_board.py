@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from service.web import status_board
-from service.web.status_board import StatusBoard
-from storage import job_table, worker_table
+from service.web.following import status_board
+from service.web.following.status_board import StatusBoard
 from storage.clock import boot_milliseconds
 from storage.database import Database
+from storage.files.local_files import LocalFiles
 from storage.group_writer import GroupWriter
+from storage.jobs import job_table, worker_table
 from storage.lifecycle import JobStatus
-from storage.local_files import LocalFiles
 from storage.trouble import Trouble
 from tests.storage.job_builder import HOUR, act, change_row, claim, finish, now, one_of_each, running, submit
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.web import waiting
-from service.web.waiting import ChangeWatch
+from service.web.following import waiting
+from service.web.following.waiting import ChangeWatch
 
 
 class Board:

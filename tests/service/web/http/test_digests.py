@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import BAD_DIGEST, DIGEST_MISMATCH, ServiceError
-from service.web.digests import FIELDS, check_digests, digest_field, expected_digests, wants_sha256
+from service.web.http.digests import FIELDS, check_digests, digest_field, expected_digests, wants_sha256
 
 HEX = sha256(b"hello").hexdigest()
 BASE64 = b64encode(sha256(b"hello").digest()).decode()

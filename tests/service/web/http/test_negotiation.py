@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from service.web.negotiation import Kind, kind_of, prefers_coding
+from service.web.http.negotiation import Kind, kind_of, prefers_coding
 from tests.service.web.asking import request_with
 
 CHROME = (

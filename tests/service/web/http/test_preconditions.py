@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import ServiceError
-from service.web.pages import STATIC
-from service.web.preconditions import is_not_modified
+from service.web.http.preconditions import is_not_modified
+from service.web.page.pages import STATIC
 from tests.service.payloads import noise, text
 from tests.service.web.asking import request_with
 from tests.service.web.in_process import ADMIN, TEXT, InProcess, key_of

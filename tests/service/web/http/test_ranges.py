@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import RANGE_NOT_SATISFIABLE, ServiceError
-from service.web.ranges import requested_range
+from service.web.http.ranges import requested_range
 from tests.service.web.asking import request_with
 
 ETAG = '"tag"'

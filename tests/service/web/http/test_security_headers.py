@@ -6,7 +6,7 @@ import pytest
 from httpx2 import Response
 from starlette.routing import Mount
 
-from service.security_headers import DEFAULTS, completed
+from service.web.http.security_headers import DEFAULTS, completed
 from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
 
 NAMES = [name.decode() for name, _ in DEFAULTS]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.file_names import FALLBACK, MAX_NAME_BYTES, clean_name
-from service.web.charsets import codec_of, decoded, decoded_as, escaped, hints_of
-from service.web.filenames import name_of_disposition, name_of_path, name_of_query
-from service.web.recognition import recognised
-from tests.service.web.real_names import HINTED, LEGACY, UNCLEAR, UTF8
+from service.values.file_names import FALLBACK, MAX_NAME_BYTES, clean_name
+from service.web.names.charsets import codec_of, decoded, decoded_as, escaped, hints_of
+from service.web.names.filenames import name_of_disposition, name_of_path, name_of_query
+from service.web.names.recognition import recognised
+from tests.service.web.names.real_names import HINTED, LEGACY, UNCLEAR, UTF8
 
 
 def quoted(raw: bytes) -> bytes:
@@ -191,7 +191,7 @@ def test_a_name_is_recognised_the_same_however_often_it_comes() -> None:
 
 def test_a_long_name_is_judged_by_its_beginning_only(monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[int] = []
-    monkeypatch.setattr("service.web.recognition._cost", lambda text, script: judged.append(len(text)))
+    monkeypatch.setattr("service.web.names.recognition._cost", lambda text, script: judged.append(len(text)))
 
     decoded("报告".encode("gbk") * 8_000)
 

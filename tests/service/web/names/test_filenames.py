@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.file_names import clean_name
-from service.web.filenames import attachment, name_of_disposition, name_of_path, name_of_query
+from service.values.file_names import clean_name
+from service.web.names.filenames import attachment, name_of_disposition, name_of_path, name_of_query
 
 ANY_NAME = st.text(max_size=400)
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.web.language import keep_choice, language_of
+from service.web.page.language import keep_choice, language_of
 
 
 def request(*, accept: str | None = None, cookie: str | None = None, query: str = "") -> Request:

@@ -10,15 +10,16 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.language import Words, words
-from service.web import answers, front, pages
-from service.web.options import FORMATS
+from service.web import answers, front
+from service.web.page import pages
+from service.web.receiving.options import FORMATS
 from tests.service.web.in_process import FROM_PAGE, PAGE, InProcess
 from tests.storage.job_builder import change_row
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}.html"
 WORDS = {"type": "application/json", "id": "words"}
 SCRIPTS = tuple({"type": "module", "src": f"/static/page_{name}.js"} for name in ("upload", "job"))
-TEMPLATES = sorted((Path(pages.__file__).parent / "templates").glob("*.html"))
+TEMPLATES = sorted((Path(pages.__file__).parents[1] / "templates").glob("*.html"))
 
 
 class Tags(HTMLParser):

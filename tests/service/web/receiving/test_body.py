@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from service.errors import BAD_REQUEST, BODY_TRUNCATED, LENGTH_REQUIRED, RECEIVE_TIMEOUT, ErrorKind, ServiceError
-from service.web.body import Body, ClientGone, Pace
 from service.web.problems import LingeringResponse
+from service.web.receiving.body import Body, ClientGone, Pace
 from tests.service.web.in_process import ADMIN, InProcess
 from tests.storage.job_builder import everything
 

@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ErrorKind, ServiceError
-from service.web.form_edges import MAX_EDGE_BYTES
-from service.web.multipart import FormParser
+from service.web.receiving.form_edges import MAX_EDGE_BYTES
+from service.web.receiving.multipart import FormParser
 from tests.service.web.in_process import InProcess
-from tests.service.web.test_header_rules import FORM as FORM_TYPE
-from tests.service.web.test_multipart import parsed, parts_of
+from tests.service.web.receiving.test_header_rules import FORM as FORM_TYPE
+from tests.service.web.receiving.test_multipart import parsed, parts_of
 from tests.service.web.test_uploads import assert_nothing_is_left
 
 TYPE = "multipart/form-data; boundary=b0"

@@ -12,7 +12,7 @@ from itertools import product
 import pytest
 
 from service.errors import BAD_REQUEST, ServiceError
-from service.web.header_rules import RULES, gathered, rule_of
+from service.web.receiving.header_rules import RULES, gathered, rule_of
 from tests.service.web.in_process import InProcess
 from tests.service.web.test_uploads import assert_nothing_is_left, original
 

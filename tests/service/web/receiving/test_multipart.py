@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
-from service.web.multipart import MAX_HEADER_BYTES, Event, FormParser, PartBegins, PartEnds
+from service.web.receiving.multipart import MAX_HEADER_BYTES, Event, FormParser, PartBegins, PartEnds
 
 BOUNDARY = "----b0undary"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from service.errors import BAD_OPTION, ONE_FILE_ONLY, UNKNOWN_OPTION, ServiceError
-from service.web.options import ARCHIVES, FORMATS, LEVELS, NAMES, Options, check_count, check_names, put, read_options
+from service.web.receiving.options import (
+    ARCHIVES,
+    FORMATS,
+    LEVELS,
+    NAMES,
+    Options,
+    check_count,
+    check_names,
+    put,
+    read_options,
+)
 
 WEEK = 7 * 86400
 

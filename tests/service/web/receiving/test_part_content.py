@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from service.errors import BAD_ENCODING, BAD_OPTION, LENGTH_MISMATCH, ServiceError
-from service.web.part_content import PartContent, charset_of, text_of
+from service.web.receiving.part_content import PartContent, charset_of, text_of
 from tests.service.web.in_process import InProcess
-from tests.service.web.test_header_rules import FORM
+from tests.service.web.receiving.test_header_rules import FORM
 
 
 def received(headers: dict[str, str], data: bytes) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.web.part_encodings import DECODERS, MAX_HELD_BYTES
+from service.web.receiving.part_encodings import DECODERS, MAX_HELD_BYTES
 
 CONTENT = st.binary(max_size=300) | st.text("ab= \t\r\n\xff", max_size=200).map(lambda text: text.encode("latin-1"))
 

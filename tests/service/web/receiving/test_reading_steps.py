@@ -16,14 +16,16 @@ import pytest
 from starlette.requests import Request
 
 from service.errors import ServiceError
-from service.file_names import clean_path
-from service.web import digests, filenames, header_checks, multipart, negotiation, part_content, preconditions, ranges
-from service.web.charsets import decoded, hints_of
-from service.web.cookies import cookie_of
-from service.web.language import language_of
-from service.web.options import check_names
-from service.web.request_head import MAX_FIELD_BYTES, MAX_TARGET_BYTES, settled_target
-from service.web.upload_head import read_key
+from service.values.file_names import clean_path
+from service.web.connection.request_head import MAX_FIELD_BYTES, MAX_TARGET_BYTES, settled_target
+from service.web.http import digests, negotiation, preconditions, ranges
+from service.web.http.cookies import cookie_of
+from service.web.names import filenames
+from service.web.names.charsets import decoded, hints_of
+from service.web.page.language import language_of
+from service.web.receiving import header_checks, multipart, part_content
+from service.web.receiving.options import check_names
+from service.web.receiving.upload_head import read_key
 
 MAX_STEPS = 20_000
 """Of one reader; quadratic ones took millions."""
@@ -141,7 +143,7 @@ def test_what_is_normalised_is_short_and_has_no_long_runs_of_marks(monkeypatch: 
         seen.append(text)
         return text
 
-    monkeypatch.setattr("service.file_names.unicodedata.normalize", normalize)
+    monkeypatch.setattr("service.values.file_names.unicodedata.normalize", normalize)
     for unit in NAMES:
         clean_path("a" + unit * 40_000)
         clean_path("a" + unit * 40_000 + "." + "\u0301" * 40_000)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from service.web.header_checks import Place
-from service.web.header_rules import check_headers
-from service.web.multipart import FormParser, PartBegins, PartEnds
-from service.web.part_content import PartContent
+from service.web.receiving.header_checks import Place
+from service.web.receiving.header_rules import check_headers
+from service.web.receiving.multipart import FormParser, PartBegins, PartEnds
+from service.web.receiving.part_content import PartContent
 from tests.service.web.in_process import InProcess
 from tests.service.web.test_uploads import assert_nothing_is_left, original
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.web.urlencoded import advice
+from service.web.receiving.urlencoded import advice
 from tests.service.web.in_process import TEXT, InProcess
 
 CLIENTS = {

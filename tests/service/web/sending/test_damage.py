@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from service.archive import ARCHIVES
-from service.codec import CODECS, Format
-from service.web import stored_files, streams
+from service.codecs.archive import ARCHIVES
+from service.codecs.codec import CODECS, Format
+from service.web.sending import stored_files, streams
 from service.work.result_maker import AS_IT_CAME
 from storage.audit_table import Action, EventFilter, list_events
-from storage.result_damage import note_damaged, note_whole
+from storage.jobs.result_damage import note_damaged, note_whole
 from tests.service.payloads import noise, text
 from tests.service.web.in_process import PAGE, TEXT, InProcess, key_of
 from tests.service.web.test_results import archive_of, raw, url_of

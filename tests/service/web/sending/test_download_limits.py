@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.web.download_limits import CONVERSIONS, DownloadLimit
+from service.web.sending.download_limits import CONVERSIONS, DownloadLimit
 from tests.service.web.in_process import ADMIN, InProcess, from_address
 
 MANY = from_address("192.0.2.1")

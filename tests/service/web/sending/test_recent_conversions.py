@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from service.web import results
-from service.web.recent_conversions import RecentConversions
-from storage.file_store import Key
+from service.web.sending.recent_conversions import RecentConversions
+from storage.ids import Key
 from tests.service.web.in_process import InProcess
 
 A, B, C = Key("a"), Key("b"), Key("c")

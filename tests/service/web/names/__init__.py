@@ -1,0 +1,1 @@
+"""Tests of file names at the doors."""
