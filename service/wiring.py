@@ -21,9 +21,11 @@ from service.audit_file import PAUSE_SECONDS, AuditFile
 from service.caller import Callers, read_trusted
 from service.intake.admission import Admission, Limits
 from service.intake.arrivals import Arrivals
+from service.intake.desk import Desk, RetryLimits
 from service.intake.dispatch import Dispatcher, NoDispatcher
 from service.intake.queue_shares import QueueLimits
 from service.intake.sink import Sink
+from service.intake.upload import Intake
 from service.machine import logs
 from service.machine.allocator import PAUSE_SECONDS as GIVE_BACK_SECONDS
 from service.machine.allocator import give_back
@@ -70,6 +72,7 @@ from storage.jobs.job_views import Backlog, backlog
 from storage.trouble import Trouble
 
 LIST_THREADS = 4
+FILE_THREADS = 16
 
 _log = logging.getLogger("vacpack.audit")
 
@@ -120,6 +123,7 @@ def make_parts(
         backlog=read_backlog,
         make_room=partial(_make_room, store, sink),
     )
+    retries = RetryLimits(settings.max_attempts, settings.max_retries)
     secret = manage_secret(settings)
     watch = ChangeWatch(
         board, max_waiting=settings.max_waiting_requests, max_per_address=settings.max_waiting_requests_per_address
@@ -140,11 +144,8 @@ def make_parts(
         database=database,
         writer=writer,
         store=store,
-        sink=sink,
         lookout=lookout,
-        admission=admission,
-        arrivals=Arrivals(),
-        dispatcher=dispatcher,
+        intake=Intake(admission, Arrivals(), sink, Desk(writer, sink, dispatcher, retries)),
         audit=audit,
         query_rates=Rates(settings.max_queries_per_minute_per_address),
         board=board,
@@ -160,6 +161,7 @@ def make_parts(
         keys=Keys(admin_token=admin_token(settings), secret=secret, guesses=guesses),
         metrics=metrics,
         list_limiter=CapacityLimiter(LIST_THREADS),
+        file_limiter=CapacityLimiter(FILE_THREADS),
         health_limiter=CapacityLimiter(1),
         soundings={
             "files": Sounding(partial(_trouble_with_room, store, settings)),
@@ -273,7 +275,7 @@ class Service:
         self._checkpointer.close()
         if self._audit_log is not None:
             self._audit_log.stop()
-        self.parts.sink.close()
+        self.parts.intake.sink.close()
         self.parts.board.close()
         self._looking.stop()
         self._owner.close()

@@ -1,4 +1,4 @@
-"""For all tests: how many run at once, and what a failed one leaves to look at."""
+"""For all tests: fixtures that any may ask for, how many run at once, and what a failed one leaves to look at."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Generator
 import pytest
 
 from tests.acceptance.service_process import ServiceProcess
+
+pytest_plugins = ["tests.databases"]
 
 MOST_PROCESSES = 4
 LONGEST_TEXT = 20_000

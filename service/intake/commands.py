@@ -1,7 +1,7 @@
 """What clients can change: submit, cancel, retry, delete, replay. Each is one transaction, given its open connection.
 
-Each adds its audit event, so that event and change commit together; ``by`` is who asked. The caller commits (through
-the group writer), then wakes the dispatcher, then deletes files that no row names any more.
+Each adds its audit event, so that event and change commit together; ``by`` is who asked. ``desk`` commits them, and
+does what follows.
 """
 
 from __future__ import annotations
@@ -48,6 +48,15 @@ class Submission:
     """Whom to tell when it has ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an upload came to."""
+
+    job_id: str
+    row: dict[str, Any] | None
+    """Of the job as it was made; None where an earlier request made it."""
+
+
 def digest_of(secret: str) -> str:
     """Return what is stored of a key: its SHA-256. Keys have 128 random bits, so nothing slower is needed."""
     return sha256(secret.encode()).hexdigest()
@@ -58,15 +67,15 @@ def is_key(given: str, digest: str) -> bool:
     return hmac.compare_digest(digest_of(given), digest)
 
 
-def submit(connection: Connection, submission: Submission, *, by: Requester) -> str | dict[str, Any]:
-    """Make the job; return its row, or the id of the job that an earlier request with the same key made.
+def submit(connection: Connection, submission: Submission, *, by: Requester) -> Made:
+    """Make the job, or find the one that an earlier request with the same key made.
 
     Raises:
         ServiceError: idempotency_mismatch.
     """
     earlier = earlier_job(connection, submission.request)
     if earlier is not None:
-        return earlier
+        return Made(earlier, None)
     row = job_table.insert_job(connection, submission.job)
     subscribe(connection, row["seq"], submission.subscribers)
     if submission.request is not None:
@@ -74,7 +83,7 @@ def submit(connection: Connection, submission: Submission, *, by: Requester) -> 
         idempotency.remember(connection, submission.request, row["seq"], for_milliseconds=keep)
     told = {name: row[name] for name in _TOLD_OF_A_JOB}
     audit_table.add(connection, by.event(Action.JOB_SUBMITTED, row["id"], status=202, details=told))
-    return row
+    return Made(row["id"], row)
 
 
 def earlier_job(connection: Connection, request: IdempotentRequest | None) -> str | None:

@@ -70,12 +70,16 @@ class Sink:
         """
         return Incoming(self, wants_digest=wants_digest, others=others)
 
-    async def discard(self, received: list[Received]) -> None:
-        """Remove files that will belong to no job."""
+    async def discard(self, received: Sequence[Received]) -> None:
+        """Remove files that will belong to no job, and hold them no more."""
         if received:
             await self.call(self.delete, [file.key for file in received])
 
-    def release(self, received: list[Received]) -> None:
+    async def remove(self, keys: list[Key]) -> None:
+        """Remove files that no row names any more."""
+        await self.call(self._store.delete, keys)
+
+    def release(self, received: Sequence[Received]) -> None:
         """Let sweeps judge these files by their rows alone: they have them, or never will."""
         with suppress(StorageError):
             self._store.release([file.key for file in received if file.chunks is None])

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, RowMapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.intake import commands
 from service.job_document import as_json, timestamp
 from service.web import documented
 from service.web.answers import JSON
@@ -45,10 +44,7 @@ async def replay_message(
 ) -> Response:
     """Send a message again, under its id."""
     parts = managed(request, job_id, audit)
-    change = partial(commands.replay, job_id=job_id, message_id=message_id, by=audit.requester)
-    await parts.writer.run(change)
-    audit.written()
-    background.add_task(parts.wake)
+    await parts.desk.replay(job_id, message_id, by=audit, after=background)
     return await _shown(parts, job_id, status=202)
 
 

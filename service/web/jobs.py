@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import BAD_OPTION, ServiceError
-from service.intake import commands
 from service.job_document import document
 from service.web import answers, documented
 from service.web.audited import Audited, audited
@@ -166,9 +165,7 @@ async def cancel_job(
 ) -> Response:
     """Cancel a queued job at once (200), ask a running one to stop (202)."""
     parts = managed(request, job_id, audit, is_live=True)
-    status = await parts.writer.run(partial(commands.cancel, job_id=job_id, by=audit.requester), frees=True)
-    audit.written()
-    background.add_task(parts.wake)
+    status = await parts.desk.cancel(job_id, by=audit, after=background)
     return _changed(request, parts, job_id, status=202 if status is JobStatus.RUNNING else 200)
 
 
@@ -182,11 +179,7 @@ async def retry_job(
     """Queue a failed or cancelled job again."""
     parts = managed(request, job_id, audit, is_live=True)
     await check_sources(parts, job_id)
-    settings = parts.settings
-    change = partial(commands.retry, max_attempts=settings.max_attempts, max_retries=settings.max_retries)
-    await parts.writer.run(partial(change, job_id=job_id, by=audit.requester))
-    audit.written()
-    background.add_task(parts.wake)
+    await parts.desk.retry(job_id, by=audit, after=background)
     return _changed(request, parts, job_id, status=202)
 
 
@@ -195,7 +188,7 @@ async def delete_job(
     request: Request, job_id: str, audit: Annotated[Audited, Depends(audited(Action.JOB_DELETED))]
 ) -> Response:
     """Remove the job and its files, in any status."""
-    await _delete(managed(request, job_id, audit), job_id, audit)
+    await managed(request, job_id, audit).desk.delete(job_id, by=audit)
     return Response(status_code=204)
 
 
@@ -204,14 +197,8 @@ async def delete_by_form(
     request: Request, job_id: str, audit: Annotated[Audited, Depends(audited(Action.JOB_DELETED))]
 ) -> Response:
     """Do as ``delete_job``: a plain form can only POST."""
-    await _delete(managed(request, job_id, audit), job_id, audit)
+    await managed(request, job_id, audit).desk.delete(job_id, by=audit)
     return render(request, "deleted.html", {}) if kind_of(request) is Kind.HTML else Response(status_code=204)
-
-
-async def _delete(parts: Parts, job_id: str, audit: Audited) -> None:
-    keys = await parts.writer.run(partial(commands.delete, job_id=job_id, by=audit.requester), frees=True)
-    audit.written()
-    await parts.sink.call(parts.store.delete, keys)
 
 
 def _changed(request: Request, parts: Parts, job_id: str, *, status: int) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Connection
@@ -13,9 +13,8 @@ from starlette.requests import HTTPConnection
 from service.audit import AuditQueue
 from service.caller import Callers
 from service.intake.admission import Admission
-from service.intake.arrivals import Arrivals
-from service.intake.dispatch import Dispatcher
-from service.intake.sink import Sink
+from service.intake.desk import Desk
+from service.intake.upload import Intake
 from service.machine.lookout import Lookout
 from service.machine.soundness import Sounding
 from service.settings import Settings
@@ -43,11 +42,8 @@ class Parts:
     database: Database
     writer: GroupWriter
     store: FileStore
-    sink: Sink
     lookout: Lookout
-    admission: Admission
-    arrivals: Arrivals
-    dispatcher: Dispatcher
+    intake: Intake
     audit: AuditQueue
     query_rates: Rates
     """Of requests that are audited and change nothing."""
@@ -61,6 +57,8 @@ class Parts:
     metrics: HttpMetrics
     list_limiter: CapacityLimiter
     """Threads for lists: a few, so that they cannot starve anything."""
+    file_limiter: CapacityLimiter
+    """Threads for opening stored files: none of those that write what arrives."""
     health_limiter: CapacityLimiter
     """One thread for health, which may have to wait for a disk."""
     soundings: Mapping[str, Sounding]
@@ -80,9 +78,19 @@ class Parts:
 
         return await to_thread.run_sync(run, limiter=self.list_limiter)
 
-    async def wake(self) -> None:
-        """Tell the worker that there may be work: a task for after the response; a plain one would take a thread."""
-        self.dispatcher.wake()
+    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return what a function that blocks on stored files returns, in a thread for those."""
+        return await to_thread.run_sync(function, *arguments, limiter=self.file_limiter)
+
+    @property
+    def admission(self) -> Admission:
+        """Who lets uploads in."""
+        return self.intake.admission
+
+    @property
+    def desk(self) -> Desk:
+        """Where clients' changes are made."""
+        return self.intake.desk
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,27 +16,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import METHOD_NOT_ALLOWED, SHUTTING_DOWN, ServiceError
-from service.intake.admission import Reservation
-from service.intake.arrivals import Arrival
-from service.intake.commands import Submission, digest_of, earlier_job, submit
+from service.intake.commands import Made, Submission, digest_of
+from service.intake.receipt import shown_name
+from service.intake.upload import Upload
 from service.web import answers, documented
 from service.web.audited import Audited
 from service.web.http.negotiation import Kind, kind_of
 from service.web.parts import Parts, parts_of
 from service.web.problems import LingeringResponse, explained, problem, translated
 from service.web.receiving.body import Body, ClientGone, Pace
-from service.web.receiving.files import FormReceiver, Receipt, receive_raw, undone_on_error
+from service.web.receiving.files import FormReceiver, receive_raw
 from service.web.receiving.form_edges import max_framing_bytes
 from service.web.receiving.options import check_count, read_options
 from service.web.receiving.subscriptions import read_subscribers
 from service.web.receiving.upload_head import UploadHead, idempotent, key_digest, read_head, read_key
 from service.web.routing import ROUTED
 from storage.audit_table import Action
-from storage.database import is_undone
 from storage.errors import StorageError
 from storage.ids import random_id
 from storage.jobs.idempotency import IdempotentRequest
-from storage.jobs.job_table import NewJob, NewSource
+from storage.jobs.job_table import NewJob
 from storage.jobs.job_views import LAST_POSITION
 
 CLIENT_GONE = 499
@@ -95,11 +93,10 @@ async def _take(request: Request, background: BackgroundTasks, raw_path: bytes |
     with Audited(request, Action.JOB_SUBMITTED) as audit:
         try:
             with _measured(parts):
-                row = await _Upload(request, parts, body, audit).take(raw_path)
+                row = await _Door(request, parts, body, audit, background).take(raw_path)
             # Whoever shares an address, behind one router, may know a key and a digest, but has not got the bytes.
             has_bytes = body.is_finished or parts.caller_of(request) is None
             answer = answers.accepted(request, parts, row, is_owner=has_bytes)
-            background.add_task(parts.wake)
         except ClientGone:
             _log.info("upload abandoned by its client")
             audit.refused(CLIENT_GONE, "abandoned")
@@ -145,120 +142,66 @@ def _measured(parts: Parts) -> Iterator[None]:
         metrics.uploads.labels(outcome).inc()
 
 
-class _Finished(Exception):
-    """An earlier request with the same key has made this job."""
+class _Door:
+    """One request for an upload, read and turned into what the intake takes."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id)
-        self.job_id = job_id
-
-
-class _Upload:
-    """One upload from its headers to its row."""
-
-    def __init__(self, request: Request, parts: Parts, body: Body, audit: Audited) -> None:
+    def __init__(self, request: Request, parts: Parts, body: Body, audit: Audited, background: BackgroundTasks) -> None:
         self._request = request
-        self._caller = parts.caller_of(request)
-        self._audit = audit
         self._parts = parts
+        self._settings = parts.settings
         self._body = body
-        self._receipt = Receipt()
-        self._arrival: Arrival | None = None
+        self._audit = audit
+        self._background = background
+        self._upload = Upload(parts.intake, parts.caller_of(request), parts.read)
         self._page_key: str | None = None
-        self._stack = AsyncExitStack()
 
     async def take(self, raw_path: bytes | None) -> dict[str, Any]:
         """Return the row of the job it became, or had become already."""
-        settings = self._parts.settings
         if self._parts.watch.is_draining:
             raise ServiceError(SHUTTING_DOWN, "Try again in a moment.", headers={"Retry-After": "5"})
         self._parts.lookout.check()
-        head = read_head(self._request, raw_path=raw_path, max_ttl_seconds=settings.max_ttl_seconds)
+        head = read_head(self._request, raw_path=raw_path, max_ttl_seconds=self._settings.max_ttl_seconds)
         # Those in the query are refused before the body is read; a form's fields may come after its file.
-        read_subscribers(head.query, self._request, settings)
-        try:
-            async with self._stack:
-                await self._enter(head, head.idempotency_key)
-                return await self._receive(head)
-        except _Finished as finished:
-            self._audit.repeated(finished.job_id, 202)
-            return answers.snapshot_of(self._parts, finished.job_id).row
+        read_subscribers(head.query, self._request, self._settings)
+        async with self._upload:
+            made = await self._made(head)
+        if made.row is None:
+            self._audit.repeated(made.job_id, 202)
+            return answers.snapshot_of(self._parts, made.job_id).row
+        return made.row | {"queue_position": min(self._parts.admission.queued, LAST_POSITION)}
 
-    async def _enter(self, head: UploadHead, key: str | None) -> None:
-        """Take over from an older request with this key, or find out what it has made.
-
-        Where the head already names the bytes, by their digest, they need not be sent again.
-        """
-        if key is None or self._arrival is not None:
-            return
-        request = idempotent(self._request, key, self._caller)
-        self._arrival = await self._stack.enter_async_context(self._parts.arrivals.enter(request))
-        made = await self._parts.read(partial(earlier_job, request=request))
-        if made is not None and head.names_its_bytes:
-            raise _Finished(made)
-
-    async def _receive(self, head: UploadHead) -> dict[str, Any]:
-        reservation = self._parts.admission.admit(head.declared_bytes, self._caller)
-        row = None
-        try:
-            async with undone_on_error(self._parts.sink, self._receipt):
-                await self._receive_body(head, reservation)
-                submission = self._submission(head)
-            row = await self._submit(submission)
-        finally:
-            reservation.close(became_job=row is not None)
-        self._parts.metrics.received_bytes.inc(reservation.received_bytes)
-        return row | {"queue_position": min(self._parts.admission.queued, LAST_POSITION)}
-
-    async def _receive_body(self, head: UploadHead, reservation: Reservation) -> None:
-        parts = self._parts
-        if not head.is_form:
-            await receive_raw(head, self._body, parts.sink, reservation, self._receipt)
-            return
-
-        async def on_key(value: str) -> None:
-            if kind_of(self._request) is Kind.HTML:
-                self._page_key = read_key(value)
-            else:
-                await self._enter(head, read_key(value))
-
-        max_files = parts.settings.max_files_per_upload
-        form = FormReceiver(head, parts.sink, reservation, self._receipt, max_files=max_files, on_key=on_key)
-        await form.receive(self._body)
-
-    async def _submit(self, submission: Submission) -> dict[str, Any]:
-        """Commit the job. Only a refusal removes the files: a commit nobody waits for any more may still happen.
-
-        Nor are they let go then: no sweep takes them while this process lives. After an error of the commit itself
-        sweeps may, by their rows.
-        """
-        if self._arrival is not None:
-            self._arrival.begin_commit()
-        unstored = [new for file in self._receipt.files for new in file.stored.unstored]
-        try:
-            change = partial(submit, submission=submission, by=self._audit.requester)
-            stored = [file.stored.key for file in self._receipt.files if file.stored.chunks is None]
-            made = await self._parts.writer.run(change, unstored, needs=stored)
-        except Exception as error:
-            if isinstance(error, ServiceError) or is_undone(error):
-                await self._discard(submission)
-            self._let_go()
-            raise
-        if isinstance(made, str):
-            await self._discard(submission)
-            raise _Finished(made)
-        self._let_go()
-        self._audit.written()
+    async def _made(self, head: UploadHead) -> Made:
+        earlier = await self._identify(head.idempotency_key)
+        if earlier is not None and head.names_its_bytes:
+            # Where the head already names the bytes, by their digest, they need not be sent again.
+            return Made(earlier, None)
+        receive = partial(self._receive, head)
+        made = await self._upload.run(head.declared_bytes, receive, by=self._audit, after=self._background)
+        self._parts.metrics.received_bytes.inc(self._upload.reservation.received_bytes)
         return made
 
-    def _let_go(self) -> None:
-        self._parts.sink.release([file.stored for file in self._receipt.files])
+    async def _identify(self, key: str | None) -> str | None:
+        if key is None:
+            return None
+        return await self._upload.identify(idempotent(self._request, key, self._upload.caller))
 
-    async def _discard(self, submission: Submission) -> None:
-        await self._parts.sink.call(self._parts.sink.delete, [source.key for source in submission.job.sources])
+    async def _receive(self, head: UploadHead) -> Submission:
+        if head.is_form:
+            max_files = self._settings.max_files_per_upload
+            await FormReceiver(head, self._upload, max_files=max_files, on_key=self._on_key).receive(self._body)
+        else:
+            await receive_raw(head, self._body, self._upload)
+        return self._submission(head)
+
+    async def _on_key(self, value: str) -> None:
+        key = read_key(value)
+        if kind_of(self._request) is Kind.HTML:
+            self._page_key = key
+        else:
+            await self._identify(key)
 
     def _submission(self, head: UploadHead) -> Submission:
-        settings, receipt = self._parts.settings, self._receipt
+        settings, receipt = self._settings, self._upload.receipt
         # A browser sends every field of its form, those left alone as well.
         asked = {name: value for name, value in receipt.fields.items() if value}
         values = head.query | asked
@@ -274,18 +217,8 @@ class _Upload:
             level=options.level,
             ttl_milliseconds=1000 * (options.ttl_seconds or settings.result_ttl_seconds),
             max_attempts=settings.max_attempts,
-            caller=self._caller or "",
-            sources=tuple(
-                NewSource(
-                    file.stored.key,
-                    file.name,
-                    file.stored.size_bytes,
-                    file.stored.sha256,
-                    file.media_type,
-                    file.stored.checksum,
-                )
-                for file in receipt.files
-            ),
+            caller=self._upload.caller or "",
+            sources=receipt.sources(),
         )
         return Submission(job, self._identified(), 1000 * settings.idempotency_seconds, subscribers)
 
@@ -295,32 +228,11 @@ class _Upload:
         A page's form is sent again by reloading, and after the back button with another file, which is another upload:
         there its content is a part of the key.
         """
-        content = _content(self._receipt)
-        if self._arrival is not None:
-            return self._arrival.request.with_part(content)
-        return _of_page(self._page_key, self._caller, content) if self._page_key else None
+        content, request = self._upload.receipt.content(), self._upload.request
+        if request is not None:
+            return request.with_part(content)
+        return _of_page(self._page_key, self._upload.caller, content) if self._page_key else None
 
 
 def _of_page(key: str, caller: str | None, content: str) -> IdempotentRequest:
     return IdempotentRequest(digest_of(f"{key_digest(key, caller)}\n{content}"))
-
-
-def _content(receipt: Receipt) -> str:
-    """Return what a body held, to tell a repeat from another request: options, names, sizes, and digests or checksums.
-
-    A form's key may come after its files, when it is too late to digest them; each has its checksum in any case.
-    """
-    stored = [(file.name, file.stored) for file in receipt.files]
-    files = [(name, file.size_bytes, file.sha256 or file.checksum) for name, file in stored]
-    return json.dumps([sorted(receipt.fields.items()), files])
-
-
-def shown_name(names: list[str]) -> str:
-    """Return a job's name: the file's base name, or of several files their common folder, or how many they are.
-
-    ``names`` are clean, and what is left of them is.
-    """
-    if len(names) == 1:
-        return names[0].rpartition("/")[2]
-    folders = {name.partition("/")[0] if "/" in name else "" for name in names}
-    return folders.pop() if len(folders) == 1 and "" not in folders else f"{len(names)} files"

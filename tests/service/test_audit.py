@@ -19,9 +19,6 @@ from storage.audit_table import Action, Actor
 from storage.database import Database
 from storage.files.local_files import LocalFiles
 from storage.group_writer import GroupWriter
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import everything
 
 SOMEBODY = Requester(Actor.ADMIN, "request-1", "192.0.2.1")

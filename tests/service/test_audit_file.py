@@ -15,9 +15,6 @@ from service.audit_file import BATCH, AuditFile
 from storage import audit_table
 from storage.audit_table import Action, Actor, NewEvent
 from storage.database import Database
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import act
 
 

@@ -15,11 +15,6 @@ from storage.database import Database
 from storage.jobs.job_views import job_rows
 from storage.lifecycle import JobStatus
 from tests.service.work.bench import Bench
-from tests.service.work.conftest import bench as bench
-from tests.service.work.conftest import settings as settings
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import Row, change_row, one_of_each
 
 MEBIBYTE = 1024 * 1024

@@ -21,7 +21,6 @@ from service.work.sweep import Sweeper
 from storage.database import Database, sqlite_url
 from tests.service.web.conftest import ADMIN_TOKEN
 from tests.service.web.in_process import ADMIN, InProcess, in_process
-from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import act
 from tests.storage.jobs.test_job_views import fill
 

@@ -1,14 +1,14 @@
-"""A body becomes durable files: raw, or a form's parts, through one sink. Either all of it, or nothing is left."""
+"""A body becomes durable files: raw, or a form's parts, through the sink of one upload."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from service.errors import BAD_OPTION, FILE_MISSING, TOO_MANY_FILES, ServiceError
-from service.intake.admission import Reservation
-from service.intake.sink import Incoming, Received, Sink
+from service.intake.receipt import ReceivedFile
+from service.intake.sink import Incoming, Sink
+from service.intake.upload import Upload
 from service.values.file_names import clean_name, clean_path
 from service.web.http.digests import SHA_256, check_digests, digests_of, expected_digests, wants_sha256
 from service.web.names.charsets import hints_of
@@ -27,49 +27,21 @@ CHARSET_FIELD = "_charset_"
 """Names the charset of the fields that follow it (RFC 7578, 4.6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedFile:
-    """One durable file and what its sender said of it."""
-
-    stored: Received
-    name: str
-    """Clean; for a file of a form a relative path."""
-    media_type: str | None
-
-
-@dataclass(slots=True)
-class Receipt:
-    """What an upload brought so far."""
-
-    files: list[ReceivedFile] = field(default_factory=list)
-    fields: dict[str, str] = field(default_factory=dict)
-
-
-@asynccontextmanager
-async def undone_on_error(sink: Sink, receipt: Receipt) -> AsyncIterator[None]:
-    """Remove what was received if the block fails, for whatever reason."""
-    try:
-        yield
-    except BaseException:
-        await sink.discard([file.stored for file in receipt.files])
-        raise
-
-
-async def receive_raw(head: UploadHead, body: Body, sink: Sink, reservation: Reservation, receipt: Receipt) -> None:
+async def receive_raw(head: UploadHead, body: Body, upload: Upload) -> None:
     """Receive the body as one file.
 
     Raises:
         ClientGone, StorageFull, StorageFailed, ServiceError: nothing of it is left.
     """
     name = clean_name(head.filename)
-    incoming = _begun(sink, head.expected, wants_digest=head.wants_digest)
+    incoming = _begun(upload.sink, head.expected, wants_digest=head.wants_digest)
     async with _aborted_on_error(incoming):
         async for chunk in body.chunks():
-            reservation.take(len(chunk))
+            upload.reservation.take(len(chunk))
             if incoming.add(chunk):
                 await incoming.flush()
         stored = incoming.finish_later() or await incoming.finish()
-    receipt.files.append(ReceivedFile(stored, name, _media_type(head.content_type)))
+    upload.receipt.files.append(ReceivedFile(stored, name, _media_type(head.content_type)))
     check_digests(head.expected, stored.digests, name)
 
 
@@ -104,17 +76,16 @@ class FormReceiver:
     def __init__(
         self,
         head: UploadHead,
-        sink: Sink,
-        reservation: Reservation,
-        receipt: Receipt,
+        upload: Upload,
         *,
         max_files: int,
         on_key: Callable[[str], Awaitable[None]],
     ) -> None:
+        """``on_key`` is given the form's ``idempotency_key``, before what follows it is read."""
         self._head = head
-        self._sink = sink
-        self._reservation = reservation
-        self._receipt = receipt
+        self._sink = upload.sink
+        self._reservation = upload.reservation
+        self._receipt = upload.receipt
         self._max_files = max_files
         self._on_key = on_key
         self._part: PartBegins | None = None

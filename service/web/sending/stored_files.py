@@ -76,7 +76,7 @@ async def check_sources(parts: Parts, job_id: str) -> None:
     if row["status"] not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return
     keys = [source["key"] for source in await parts.read(partial(job_sources, job_id=job_id))]
-    if not await parts.sink.call(_are_there, parts.store, keys):
+    if not await parts.call(_are_there, parts.store, keys):
         await note_lost(parts, job_id)
         raise ServiceError(SOURCE_MISSING, "It could only fail again. Send the file again.")
 
@@ -113,7 +113,7 @@ async def opened(parts: Parts, job_id: str, key: Key, size_bytes: int) -> Binary
         StorageFailed: as ``FileStore.open``.
     """
     try:
-        return await parts.sink.call(_open, parts.store, key, size_bytes)
+        return await parts.call(_open, parts.store, key, size_bytes)
     except (FileMissing, OtherSize) as error:
         # A folder that was pulled away lacks every file, and none of them is damaged.
         parts.lookout.check()
@@ -173,7 +173,7 @@ async def watched(parts: Parts, job_id: str, key: Key, body: AsyncIterator[bytes
 
 async def _suspect(parts: Parts, job_id: str, key: Key) -> None:
     _log.error("a stored file is damaged, its download was refused or broken off", extra={"job_id": job_id})
-    await parts.sink.call(parts.store.drop_cached, key)
+    await parts.call(parts.store.drop_cached, key)
 
 
 async def _refuse_result(parts: Parts, row: Row, *, found: str) -> NoReturn:

@@ -12,15 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from service.audit import Requester
 from service.errors import IDEMPOTENCY_MISMATCH, NOT_CANCELLABLE, NOT_RETRYABLE, ServiceError
 from service.intake import commands
-from service.intake.commands import Submission, digest_of, is_key
+from service.intake.commands import Made, Submission, digest_of, is_key
 from storage.audit_table import Action, Actor
 from storage.database import Database
 from storage.errors import JobNotFound
 from storage.jobs.idempotency import IdempotentRequest
 from storage.lifecycle import JobStatus
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import (
     Row,
     act,
@@ -38,14 +35,15 @@ REQUEST = IdempotentRequest("a" * 64, "b" * 64)
 OWNER = Requester(Actor.MANAGE_KEY, "request-7", "192.0.2.1")
 
 
-def submitted(database: Database, request: IdempotentRequest | None = None, **changes: object) -> Row | str:
+def submitted(database: Database, request: IdempotentRequest | None = None, **changes: object) -> Made:
     submission = Submission(new_job(**changes), request, 60_000)
     return act(database, lambda connection: commands.submit(connection, submission, by=OWNER))
 
 
-def made(outcome: Row | str) -> Row:
-    assert isinstance(outcome, dict)
-    return outcome
+def made(outcome: Made) -> Row:
+    assert outcome.row is not None
+    assert outcome.row["id"] == outcome.job_id
+    return outcome.row
 
 
 def test_a_key_fits_its_own_digest_only() -> None:
@@ -83,7 +81,7 @@ def test_the_row_that_submit_returns_is_the_row_that_is_stored(database: Databas
 def test_the_same_request_again_gives_the_job_it_made(database: Database) -> None:
     first = made(submitted(database, REQUEST))
 
-    assert submitted(database, REQUEST) == first["id"]
+    assert submitted(database, REQUEST) == Made(first["id"], None)
     assert len(everything(database)["jobs"]) == 1
 
 

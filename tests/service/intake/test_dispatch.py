@@ -16,12 +16,7 @@ import pytest
 from service.intake.dispatch import Dispatcher, NoDispatcher
 from service.work.embedded_worker import EmbeddedWorker
 from tests.service.work.bench import Bench
-from tests.service.work.conftest import bench as bench
-from tests.service.work.conftest import settings as settings
 from tests.service.work.supervision import soon
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 
 DEAF_CHILD = (sys.executable, "-c", "import signal; signal.pause()", "--")
 """A child that never reads its pipe, so that wakes fill it."""

@@ -13,9 +13,6 @@ from service.machine.soundness import Sounding, trouble_with_database, trouble_w
 from storage.database import Database
 from storage.trouble import Trouble
 from tests.acceptance.patience import until
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 
 
 class Clock:

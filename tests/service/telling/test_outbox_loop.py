@@ -21,9 +21,6 @@ from storage.messages.deliveries import release_sender
 from storage.messages.outbox import Subscriber
 from storage.models import outbox as outbox_table
 from tests.service.work.bench import until
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import Row, act, everything, now
 from tests.storage.messages.test_deliveries import deliveries, ended, second_end
 from tests.storage.messages.test_outbox import HOOK, MAIL, messages

@@ -20,9 +20,6 @@ from storage.database import Database
 from storage.jobs.job_views import job_rows
 from storage.lifecycle import JobStatus
 from tests.receiver import OK, OPENED, Answer, receiving, silence, status
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 from tests.storage.job_builder import Row, bring_to
 
 OLD, NEW = (f"whsec_{base64.b64encode(bytes([number] * 24)).decode()}" for number in (1, 2))

@@ -11,9 +11,6 @@ import pytest
 
 from service.settings import Settings
 from tests.service.web.in_process import InProcess, in_process
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 
 ADMIN_TOKEN = "the-admin-token-of-tests"
 

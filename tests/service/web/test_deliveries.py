@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.intake.dispatch import NoDispatcher
 from service.telling.notify import Message
 from service.telling.webhooks import body_of
 from service.values.target import MAX_URL_LENGTH
@@ -170,7 +171,7 @@ def test_a_replay_wakes_the_worker(app: InProcess, monkeypatch: pytest.MonkeyPat
     receipt = app.done(callback_url=HOOK)
     [message] = shown(app, receipt)
     wakes: list[bool] = []
-    monkeypatch.setattr(type(app.parts.dispatcher), "wake", lambda _: wakes.append(True))
+    monkeypatch.setattr(NoDispatcher, "wake", lambda _: wakes.append(True))
     app.client.post(f"/jobs/{receipt['id']}/deliveries/{message['id']}/replay", headers=key_of(receipt))
 
     assert wakes == [True]

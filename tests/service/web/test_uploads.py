@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from service.intake.dispatch import NoDispatcher
+from service.intake.receipt import shown_name
 from service.intake.sink import SMALL_BYTES
 from service.web.documented.schemas import AcceptedJob
-from service.web.uploads import shown_name
 from storage.errors import StorageFailed, StorageFull
 from tests.service.payloads import noise
 from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
@@ -157,7 +158,7 @@ def test_a_name_that_is_an_address_of_the_service_is_no_file(app: InProcess, nam
 def test_the_upload_wakes_whoever_works(start: Callable[..., InProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     app = start()
     wakes: list[int] = []
-    monkeypatch.setattr(type(app.parts.dispatcher), "wake", lambda _: wakes.append(len(sources(app))))
+    monkeypatch.setattr(NoDispatcher, "wake", lambda _: wakes.append(len(sources(app))))
 
     receipt = app.put()
     assert wakes == [1]  # The row was there.

@@ -13,9 +13,6 @@ from storage.database import Database
 from storage.files.file_owner import FileOwner
 from storage.files.local_files import LocalFiles
 from tests.service.work.bench import Bench
-from tests.storage.conftest import database as database
-from tests.storage.conftest import database_path as database_path
-from tests.storage.conftest import migrated_file as migrated_file
 
 
 @pytest.fixture
