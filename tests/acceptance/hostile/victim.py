@@ -47,8 +47,10 @@ class Victim:
         data = os.urandom(1000) * 20
         job = self._ask("/uploads/small.bin", "PUT", data, expected=202).json
         self.jobs.append(job["id"])
-        assert self._ended_job(job["id"])["status"] == "succeeded"
-        assert self._ask(f"/jobs/{job['id']}/original").body == data
+        document = self._ended_job(job["id"])
+        assert document["status"] == "succeeded", document
+        body = self._ask(f"/jobs/{job['id']}/original").body
+        assert body == data, (len(body), body[:500])
         self._ask(f"/jobs/{job['id']}", "DELETE", expected=204, Authorization=f"Bearer {job['manage_key']}")
         self.rounds += 1
 
@@ -70,7 +72,7 @@ class Victim:
         """Wait for two rounds more, of which at least one lies wholly in the time since; fail if one failed."""
         after = self.rounds + 2
         until(lambda: self.rounds >= after or self.failures, what="two rounds of the victim")
-        assert self.failures == []
+        assert self.failures == [], self.failures
 
     def end(self) -> None:
         """Let the round that is under way be the last."""
@@ -92,5 +94,5 @@ def beside_victim(service: ServiceProcess) -> Iterator[Victim]:
     finally:
         victim.end()
         thread.join()
-    assert victim.failures == []
+    assert victim.failures == [], victim.failures
     until(lambda: resident_bytes(service.process.pid) <= before + KEPT_BYTES, what="memory given back")
