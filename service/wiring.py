@@ -27,8 +27,8 @@ from service.intake.queue_shares import QueueLimits
 from service.intake.sink import Sink
 from service.intake.upload import Intake
 from service.machine import logs
+from service.machine.allocator import BUSY_ROUNDS, give_back
 from service.machine.allocator import PAUSE_SECONDS as GIVE_BACK_SECONDS
-from service.machine.allocator import give_back
 from service.machine.database_retry import end_of_writing
 from service.machine.lookout import LOOK_SECONDS, Lookout
 from service.machine.loop import Loop
@@ -122,6 +122,7 @@ def make_parts(
         free_bytes=lambda: store.space().free_bytes,
         backlog=read_backlog,
         make_room=partial(_make_room, store, sink),
+        spare_bytes=partial(_spare_bytes, store),
     )
     retries = RetryLimits(settings.max_attempts, settings.max_retries)
     secret = manage_secret(settings)
@@ -145,7 +146,7 @@ def make_parts(
         writer=writer,
         store=store,
         lookout=lookout,
-        intake=Intake(admission, Arrivals(), sink, Desk(writer, sink, dispatcher, retries)),
+        intake=Intake(admission, Arrivals(), sink, Desk(writer, sink, dispatcher, admission, retries)),
         audit=audit,
         query_rates=Rates(settings.max_queries_per_minute_per_address),
         board=board,
@@ -215,6 +216,7 @@ class Service:
         run = self._checkpointer.run
         self._checkpoints = Loop("moving the write-ahead log", run, pause_seconds=CHECKPOINT_SECONDS)
         self._reserving = reserve_loop(self._database)
+        self._busy_rounds = 0
         self._resting = Loop("giving memory back", self._give_back, pause_seconds=GIVE_BACK_SECONDS)
         self._upkeep = lease_upkeep(_sweeper(settings, self._database, self._store), dispatcher.wake)
         self._stopping: asyncio.Task[None] | None = None
@@ -228,8 +230,10 @@ class Service:
         return EmbeddedWorker(work_settings(self._settings), rescue, on_replaced=count)
 
     def _give_back(self) -> None:
-        """Give freed memory back, unless bodies come or go that would have it again."""
-        if not (self.parts.admission.arriving or self.parts.downloads.under_way):
+        """Give freed memory back, unless bodies come or go that would have it again; now and then in any case."""
+        self._busy_rounds += 1
+        if self._busy_rounds >= BUSY_ROUNDS or not (self.parts.admission.arriving or self.parts.downloads.under_way):
+            self._busy_rounds = 0
             give_back()
 
     def sweep_at_start(self) -> None:
@@ -314,13 +318,17 @@ def _sweeper(settings: Settings, database: Database, store: LocalFiles, *, recei
     return Sweeper(database, store, locks, settings_of_work, receives_alone=receives_alone)
 
 
-def _make_room(store: LocalFiles, sink: Sink, size_bytes: int) -> int:
-    """Begin to give up what was set aside, if that makes so much room; return how much it makes."""
+def _spare_bytes(store: LocalFiles) -> int:
+    """Return how much room would come free without what was set aside."""
     try:
-        held_bytes = sum(file.size_bytes for file in store.quarantine.files())
+        return sum(file.size_bytes for file in store.quarantine.files())
     except StorageError:
         return 0
-    if held_bytes < size_bytes:
+
+
+def _make_room(store: LocalFiles, sink: Sink, size_bytes: int) -> int:
+    """Begin to give up what was set aside, if that makes so much room; return how much it makes."""
+    if _spare_bytes(store) < size_bytes:
         return 0
     sink.call(store.quarantine.make_room, size_bytes)
     return size_bytes

@@ -8,7 +8,8 @@ length and sends nothing keeps nobody out. Used by one thread, the event loop's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError
@@ -21,6 +22,8 @@ from storage.jobs.job_views import Backlog
 
 REFRESH_SECONDS = 0.5
 """How old the figures of waiting jobs and free room may be; what this process added since is added to them."""
+RECHECK_SECONDS = 0.05
+"""How old they may be where they would have somebody refused."""
 STRIDE_BYTES = 16 * 1024**2
 """Room reserved at a time, ahead of what arrives."""
 
@@ -47,8 +50,13 @@ class Admission:
         free_bytes: Callable[[], int],
         backlog: Callable[[], Backlog],
         make_room: Callable[[int], int] = lambda _: 0,
+        spare_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``make_room`` begins to free so many bytes before an upload is refused, and returns how many come free."""
+        """``make_room`` begins to free so many bytes before an upload is refused, and returns how many come free.
+
+        ``spare_bytes`` is how many it could free: what is only announced frees none.
+        """
+        self._spare_bytes = spare_bytes
         self._limits = limits
         self._make_room = make_room
         self._free_bytes = free_bytes
@@ -70,17 +78,34 @@ class Admission:
         """
         self._check_size(declared_bytes or 0)
         self._refresh()
-        self._check_queue()
-        self._queue_shares.check(caller, declared_bytes or 0)
+        self._check_places(declared_bytes or 0, caller)
         step_bytes = STRIDE_BYTES if declared_bytes is None else min(STRIDE_BYTES, declared_bytes)
-        # All of it must fit now; only the first step is kept for it.
-        self._check_room(2 * (step_bytes if declared_bytes is None else declared_bytes))
+        # All of it must fit now; only the first step is kept for it, and made room for.
+        self._check_fits(2 * (step_bytes if declared_bytes is None else declared_bytes))
         self._check_ahead(2 * step_bytes, caller)
         reservation = Reservation(self, declared_bytes, caller)
         reservation.grow(step_bytes)
         self._arriving += 1
         self._queue_shares.arrives(caller, 0, count=1)
         return reservation
+
+    @contextmanager
+    def again(self, size_bytes: int, caller: str | None) -> Iterator[None]:
+        """Let a job of so many bytes enter the queue again, if the block ends well; ``caller`` uploaded it.
+
+        Raises:
+            ServiceError: queue_full, address_share.
+        """
+        self._refresh()
+        self._check_places(size_bytes, caller)
+        self._arriving += 1
+        self._queue_shares.arrives(caller, size_bytes, count=1)
+        try:
+            yield
+            self._hand_over(size_bytes, caller)
+        finally:
+            self._arriving -= 1
+            self._queue_shares.arrives(caller, -size_bytes, count=-1)
 
     def has_room(self) -> bool:
         """Return whether the disk has more left than its reserve, as far as it can be told just now."""
@@ -105,12 +130,27 @@ class Admission:
             detail = f"At most {self._limits.max_upload_bytes} bytes can be uploaded in one request."
             raise ServiceError(UPLOAD_TOO_LARGE, detail, max_upload_bytes=self._limits.max_upload_bytes)
 
-    def _refresh(self) -> None:
-        if (now := time.monotonic()) - self._read_at >= REFRESH_SECONDS:
+    def _check_places(self, size_bytes: int, caller: str | None) -> None:
+        """Refuse where the queue or the caller's share is full, by fresh figures: jobs may have ended since."""
+        try:
+            self._check_queue()
+            self._queue_shares.check(caller, size_bytes)
+        except ServiceError:
+            if not self._refresh(RECHECK_SECONDS):
+                raise
+            self._check_queue()
+            self._queue_shares.check(caller, size_bytes)
+
+    def _refresh(self, max_age_seconds: float = REFRESH_SECONDS) -> bool:
+        """Read the figures again if they are older; return whether they were."""
+        now = time.monotonic()
+        is_old = now - self._read_at >= max_age_seconds
+        if is_old:
             self._backlog = self._read_backlog()
             self._queue_shares.renew(self._backlog.by_caller)
             self._free, self._landed_bytes = self._free_bytes(), 0
             self._read_at = now
+        return is_old
 
     def _check_queue(self) -> None:
         """Refuse where the queue would be too long when all that arrives has become jobs."""
@@ -131,6 +171,12 @@ class Admission:
         """Return the room there is for uploads and their results, reserved or not."""
         return self._free - self._landed_bytes - self._backlog.source_bytes - self._limits.min_free_bytes
 
+    def _check_fits(self, size_bytes: int) -> None:
+        """Refuse what could not have room, whatever was freed for it."""
+        free_bytes = self._room_bytes() - self._reserved_bytes
+        if size_bytes > free_bytes and size_bytes > free_bytes + self._spare_bytes():
+            raise _no_room(size_bytes)
+
     def _reserve(self, size_bytes: int) -> None:
         self._refresh()
         self._check_room(size_bytes)
@@ -143,8 +189,7 @@ class Admission:
             self._free += freed_bytes
             free_bytes += freed_bytes
         if size_bytes > free_bytes:
-            detail = "There is not enough room for this upload and its result; try again later, or with less."
-            raise ServiceError(STORAGE_FULL, detail, needed_bytes=size_bytes)
+            raise _no_room(size_bytes)
 
     def _land(self, size_bytes: int, *, held_bytes: int) -> None:
         self._landed_bytes += size_bytes
@@ -156,6 +201,11 @@ class Admission:
         self._backlog = Backlog(
             before.queued + 1, before.running, before.source_bytes + size_bytes, before.oldest_queued_seconds
         )
+
+
+def _no_room(size_bytes: int) -> ServiceError:
+    detail = "There is not enough room for this upload and its result; try again later, or with less."
+    return ServiceError(STORAGE_FULL, detail, needed_bytes=size_bytes)
 
 
 class Reservation:

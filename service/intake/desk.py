@@ -8,6 +8,7 @@ can undo it: a wake that is lost, and files that stay, are found by looking.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -15,9 +16,11 @@ from typing import Protocol, TypeVar
 from service.audit import Requester
 from service.errors import ServiceError
 from service.intake import commands
+from service.intake.admission import Admission
 from service.intake.commands import Made, Submission
 from service.intake.dispatch import Dispatcher
 from service.intake.sink import Received, Sink
+from storage.audit_table import Actor
 from storage.database import is_undone
 from storage.group_writer import GroupWriter
 from storage.lifecycle import JobStatus
@@ -56,8 +59,11 @@ class RetryLimits:
 class Desk:
     """Makes the changes. Belongs to one event loop."""
 
-    def __init__(self, writer: GroupWriter, sink: Sink, dispatcher: Dispatcher, limits: RetryLimits) -> None:
+    def __init__(
+        self, writer: GroupWriter, sink: Sink, dispatcher: Dispatcher, admission: Admission, limits: RetryLimits
+    ) -> None:
         self._writer = writer
+        self._admission = admission
         self._sink = sink
         self._dispatcher = dispatcher
         self._limits = limits
@@ -97,11 +103,19 @@ class Desk:
         after.add_task(self._wake)
         return status
 
-    async def retry(self, job_id: str, *, by: Asker, after: Afterwards) -> None:
-        """Queue a failed or cancelled job again. Raises as ``commands.retry``."""
+    async def retry(self, job_id: str, size_bytes: int, caller: str | None, *, by: Asker, after: Afterwards) -> None:
+        """Queue a failed or cancelled job again, of so many bytes that ``caller`` has uploaded.
+
+        It takes a place in the queue as an upload does, unless the admin asks.
+
+        Raises:
+            ServiceError: queue_full, address_share; as ``commands.retry``.
+        """
         limits = self._limits
         change = partial(commands.retry, max_attempts=limits.max_attempts, max_retries=limits.max_retries)
-        await self._changed(partial(change, job_id=job_id, by=by.requester), by)
+        is_admin = by.requester.actor is Actor.ADMIN
+        with nullcontext() if is_admin else self._admission.again(size_bytes, caller):
+            await self._changed(partial(change, job_id=job_id, by=by.requester), by)
         after.add_task(self._wake)
 
     async def delete(self, job_id: str, *, by: Asker) -> None:

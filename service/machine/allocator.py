@@ -21,6 +21,8 @@ KEPT_BYTES = 8 * 1024**2
 """Of that, what is kept when nothing is under way."""
 PAUSE_SECONDS = 10
 """How often to see whether anything is."""
+BUSY_ROUNDS = 6
+"""After so many looks in a row that found something under way it is done all the same."""
 
 
 def keep_freed_memory() -> bool:

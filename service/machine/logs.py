@@ -13,6 +13,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) i
 """What could steer a terminal, made visible. Line ends are escaped by both renderers."""
 LONGEST_VALUE = 300
 """Letters of one value: what clients send stands in it, and would fill the disk that the log lies on."""
+LONGEST_TRACE = 8000
+"""Of a trace its end is told, where the error stands."""
 _WHOLE = frozenset({"event", "exception"})
 """Our own words, and traces."""
 
@@ -77,7 +79,11 @@ def _with_visible_controls(_logger: object, _method: str, event: EventDict) -> E
 
 
 def _bounded(_logger: object, _method: str, event: EventDict) -> EventDict:
-    return {name: value if name in _WHOLE else _cut(value) for name, value in event.items()}
+    bounded = {name: value if name in _WHOLE else _cut(value) for name, value in event.items()}
+    trace = event.get("exception")
+    if isinstance(trace, str) and len(trace) > LONGEST_TRACE:
+        bounded["exception"] = f"…{trace[1 - LONGEST_TRACE :]}"
+    return bounded
 
 
 def _cut(value: object) -> object:

@@ -63,7 +63,7 @@ def _is_operator(request: Request, parts: Parts) -> bool:
 
     A proxy may pass on nothing that tells its clients from it; where people come by one, ``public_url`` says so.
     """
-    if parts.keys.is_admin(request):
+    if parts.keys.opens_as_admin(request):
         return True
     is_passed_on = bool(parts.settings.public_url) or any(name in request.headers for name in PASSED_ON)
     return not is_passed_on and parts.callers.is_this_machine(request.client.host if request.client else None)

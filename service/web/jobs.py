@@ -179,7 +179,8 @@ async def retry_job(
     """Queue a failed or cancelled job again."""
     parts = managed(request, job_id, audit, is_live=True)
     await check_sources(parts, job_id)
-    await parts.desk.retry(job_id, by=audit, after=background)
+    row = answers.snapshot_of(parts, job_id).row
+    await parts.desk.retry(job_id, row["source_size_bytes"], row["caller"] or None, by=audit, after=background)
     return _changed(request, parts, job_id, status=202)
 
 

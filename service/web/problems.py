@@ -58,9 +58,10 @@ def problem(request: Request, error: ServiceError) -> Response:
     """Return the error in the form the client likes; programs that say nothing get the document."""
     kind = error.kind
     headers = {"Cache-Control": "no-store", "Vary": "Accept", **error.headers}
-    if "limit" in error.members:
+    is_routed = "app" in request.scope
+    if "limit" in error.members and is_routed:
         parts_of(request).metrics.limits_met.labels(error.members["limit"]).inc()
-    if kind is METHOD_NOT_ALLOWED and "app" in request.scope:
+    if kind is METHOD_NOT_ALLOWED and is_routed:
         headers["Allow"] = ", ".join(other_methods(request))
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -71,7 +72,8 @@ def problem(request: Request, error: ServiceError) -> Response:
         **error.members,
     }
     match kind_of(request):
-        case Kind.TEXT:
+        # Before the application has the request there are no pages: its language and its address are not read yet.
+        case form if form is Kind.TEXT or (form is Kind.HTML and not is_routed):
             text = f"{kind.status} {kind.code}: {error.detail}\n"
             return Response(text, kind.status, headers, "text/plain; charset=utf-8")
         case Kind.HTML:

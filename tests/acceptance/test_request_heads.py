@@ -88,6 +88,29 @@ def test_a_head_that_cannot_be_believed_is_refused_with_all_that_follows(
     assert (answer.headers["Allow"] is None) is (status != 405)
 
 
+REFUSED_OF_A_BROWSER = {
+    "a long field": (("GET /", f"X-A: {'a' * 9000}"), 431, "headers_too_large"),
+    "many fields": (("GET /", *["X-A: a"] * 101), 431, "headers_too_large"),
+    "many parameters": ((f"GET /?{'a&' * 101}",), 414, "target_too_long"),
+    "two hosts": (("GET /", "Host: elsewhere"), 400, "bad_request"),
+    "a proxy": (("CONNECT example.com:443",), 405, "method_not_allowed"),
+    "a coding": (("PUT /f", "Transfer-Encoding: gzip"), 501, "transfer_coding"),
+}
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("kind", REFUSED_OF_A_BROWSER)
+def test_who_likes_pages_is_refused_in_words_before_there_are_any(idle: ServiceProcess, kind: str) -> None:
+    (line, *headers), status, code = REFUSED_OF_A_BROWSER[kind]
+    with connected(idle) as connection:
+        connection.sendall(head(line, "Accept: text/html,*/*;q=0.8", *headers))
+        answer = read_answer(connection)
+
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "text/plain; charset=utf-8")
+    assert answer.body.decode().startswith(f"{status} {code}: ")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/0.9"])
 def test_another_version_of_http_is_refused(idle: ServiceProcess, version: str) -> None:

@@ -8,6 +8,8 @@ from starlette.requests import Request
 
 MAX_MEMBERS = 50
 """Of a list: those behind them are not read. Browsers send up to fifteen."""
+MAX_LIST_LENGTH = 8 * 1024
+"""Of all its lines together, as long as one may be."""
 MAX_PARAMETERS = 5
 """Of one member."""
 MAX_WEIGHT_LENGTH = 10
@@ -64,9 +66,9 @@ _ALIASES = {"gzip": "x-gzip"}
 
 
 def listed(request: Request, name: str) -> str | None:
-    """Return a header whose value is a list, its lines as one (RFC 9110, 5.3); None if there is none."""
+    """Return a header whose value is a list, its lines as one (RFC 9110, 5.3), cut; None if there is none."""
     lines = request.headers.getlist(name)
-    return ", ".join(lines) if lines else None
+    return ", ".join(lines)[:MAX_LIST_LENGTH] if lines else None
 
 
 def weights(header: str) -> dict[str, float]:

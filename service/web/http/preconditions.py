@@ -18,6 +18,9 @@ from service.web.http.negotiation import listed
 
 MAX_TAGS = 100
 MAX_DATE_LENGTH = 50
+_NAMED = "vacpack.if_none_match"
+_WHATEVER = frozenset({"*"})
+"""No tag is that: they stand in quotes."""
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
@@ -50,10 +53,18 @@ def check_change(request: Request, *tags: str) -> None:
 
 def is_named(request: Request, etag: str | None) -> bool:
     """Return whether ``If-None-Match`` names this tag (13.1.2: compared weakly); ``*`` names whatever there is."""
-    given = listed(request, "if-none-match")
-    if given is None:
-        return False
-    return given.strip() == "*" or any(tag == etag for _, tag in _tags(given))
+    named = _named(request)
+    return named is not None and (named is _WHATEVER or etag in named)
+
+
+def _named(request: Request) -> frozenset[str] | None:
+    """Return the tags that ``If-None-Match`` names. Read once: a request that is held asks at every look."""
+    if _NAMED not in request.scope:
+        given = listed(request, "if-none-match")
+        tags = None if given is None else frozenset(tag for _, tag in _tags(given))
+        request.scope[_NAMED] = _WHATEVER if given is not None and given.strip() == "*" else tags
+    named: frozenset[str] | None = request.scope[_NAMED]
+    return named
 
 
 def _tags(given: str) -> Iterator[tuple[str, str]]:

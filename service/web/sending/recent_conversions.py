@@ -15,7 +15,7 @@ from storage.ids import Key
 COSTLY_BYTES = 16 * 1024**2
 """Content that is read to make it; less is made in 10 ms."""
 MAX_BYTES = 8 * 1024**2
-"""Of all that is kept or being gathered."""
+"""Of all that is kept, and as much again while it is gathered."""
 MAX_EACH_BYTES = 2 * 1024**2 + 64 * 1024
 """Of one: 2 GiB of one byte are 2 MiB."""
 
@@ -27,8 +27,9 @@ class RecentConversions:
         self._max_bytes = max_bytes
         self._max_each_bytes = max_each_bytes
         self._made: OrderedDict[Key, bytes] = OrderedDict()
-        self.held_bytes = 0
-        """Of what is kept, and of what is being gathered."""
+        self.kept_bytes = 0
+        self.gathering_bytes = 0
+        """Of bodies that are under way: at most as many as are kept, so that slow readers take no more."""
 
     def get(self, key: Key) -> bytes | None:
         """Return what was made of this stored file, if it is kept."""
@@ -44,25 +45,31 @@ class RecentConversions:
         try:
             async with aclosing(body):
                 async for piece in body:
-                    if pieces is not None and self._has_room(size_bytes, len(piece)):
+                    if pieces is not None and self._may_gather(size_bytes, len(piece)):
                         pieces.append(piece)
                         size_bytes += len(piece)
-                    else:
-                        pieces = None
+                        self.gathering_bytes += len(piece)
+                    elif pieces is not None:
+                        pieces, size_bytes = None, self._give_up(size_bytes)
                     yield piece
-            if pieces is not None and key not in self._made:
-                self._made[key] = b"".join(pieces)
-                self.held_bytes += size_bytes
+            if pieces is not None:
+                self._keep(key, b"".join(pieces))
         finally:
-            self.held_bytes -= size_bytes
+            self._give_up(size_bytes)
 
-    def _has_room(self, size_bytes: int, more_bytes: int) -> bool:
-        """Take room for so many bytes more of a body that holds ``size_bytes``; what is oldest makes room."""
-        if size_bytes + more_bytes > self._max_each_bytes:
-            return False
-        while self.held_bytes + more_bytes > self._max_bytes and self._made:
-            self.held_bytes -= len(self._made.popitem(last=False)[1])
-        if self.held_bytes + more_bytes > self._max_bytes:
-            return False
-        self.held_bytes += more_bytes
-        return True
+    def _may_gather(self, size_bytes: int, more_bytes: int) -> bool:
+        is_small = size_bytes + more_bytes <= self._max_each_bytes
+        return is_small and self.gathering_bytes + more_bytes <= self._max_bytes
+
+    def _give_up(self, size_bytes: int) -> int:
+        self.gathering_bytes -= size_bytes
+        return 0
+
+    def _keep(self, key: Key, made: bytes) -> None:
+        """Keep one that is whole; what is oldest makes room."""
+        if key in self._made:
+            return
+        while self.kept_bytes + len(made) > self._max_bytes:
+            self.kept_bytes -= len(self._made.popitem(last=False)[1])
+        self._made[key] = made
+        self.kept_bytes += len(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -314,11 +315,63 @@ def test_room_is_made_before_an_upload_is_refused_and_not_counted_twice() -> Non
         asked.append(size_bytes)
         return size_bytes if size_bytes <= 60 else 0
 
-    gate = Admission(Limits(10 * GIB, 10, 0), free_bytes=disk.free, backlog=disk.read, make_room=make_room)
+    gate = Admission(
+        Limits(10 * GIB, 10, 0),
+        free_bytes=disk.free,
+        backlog=disk.read,
+        make_room=make_room,
+        spare_bytes=lambda: 60,
+    )
 
     gate.admit(50)
     assert asked == [], "there is room"
     gate.admit(30)
     assert asked == [60]
     assert refused(gate.admit, 31).kind is STORAGE_FULL
-    assert asked == [60, 62]
+    assert asked == [60], "what cannot have room is refused before any is made"
+
+
+def test_what_is_only_announced_frees_nothing() -> None:
+    asked = list[int]()
+    gate = Admission(
+        Limits(10 * GIB, 10, 0),
+        free_bytes=lambda: 2 * STRIDE_BYTES,
+        backlog=Disk().read,
+        make_room=lambda size_bytes: asked.append(size_bytes) or 0,
+        spare_bytes=lambda: GIB,
+    )
+
+    gate.admit(GIB // 4)
+
+    assert asked == []
+
+
+def test_who_is_refused_is_so_by_fresh_figures(clock: list[float]) -> None:
+    disk = Disk(queued=10)
+    gate = admission_over(disk)
+    assert refused(gate.admit, 1).kind is QUEUE_FULL
+    disk.backlog = Backlog(9, 0, 0, 0.0)
+
+    assert refused(gate.admit, 1).kind is QUEUE_FULL, "looked at this moment"
+    clock[0] += 0.06
+    gate.admit(1)
+
+
+def test_a_job_that_enters_again_takes_a_place_like_an_upload(clock: list[float]) -> None:
+    limits = QueueLimits(max_jobs=2, max_bytes=100)
+    gate = admission_over(Disk(), max_queued_jobs=3, per_address=limits)
+    for _ in range(2):
+        with gate.again(10, "a"):
+            assert gate.arriving == 1
+
+    with pytest.raises(ServiceError) as caught, gate.again(10, "a"):
+        pass
+    assert caught.value.kind is ADDRESS_SHARE
+    with suppress(RuntimeError), gate.again(10, "b"):
+        raise RuntimeError("the change failed")
+    with gate.again(10, "b"):
+        pass
+    with pytest.raises(ServiceError) as caught, gate.again(10, None):
+        pass
+    assert caught.value.kind is QUEUE_FULL
+    assert (gate.arriving, gate.queued) == (0, 3)

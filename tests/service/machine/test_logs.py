@@ -127,6 +127,18 @@ def test_an_error_with_its_trace_is_one_line(lines: Lines, log_format: str) -> N
     assert manage_key not in line
 
 
+def test_of_a_long_trace_the_end_is_told(lines: Lines) -> None:
+    configure("text")
+    try:
+        raise ValueError("x" * 50_000 + " the end")
+    except ValueError:
+        logging.getLogger("vacpack.test").exception("failed")
+
+    [line] = lines()
+    assert len(line) < 9000
+    assert "the end" in line
+
+
 def test_below_its_level_nothing_is_told(lines: Lines) -> None:
     configure(level="warning")
 

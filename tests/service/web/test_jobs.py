@@ -11,7 +11,7 @@ import pytest
 
 from service.web.documented.schemas import AcceptedJob, Job, JobPage, SeveralJobs
 from storage.lifecycle import JobStatus
-from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, key_of
+from tests.service.web.in_process import ADMIN, PAGE, TEXT, InProcess, from_address, key_of
 from tests.storage.job_builder import change_row, find_row, one_of_each, running
 
 UNKNOWN = "a" * 26
@@ -337,6 +337,26 @@ def test_cancelling_again_is_no_error_and_cancelling_what_has_ended_is_one(app: 
     done = app.done()
     document = app.refusal("POST", url_of(done) + "/cancel", 409, "not_cancellable", headers=key_of(done))
     assert document["job_status"] == "succeeded"
+
+
+def test_a_retry_takes_a_place_in_the_queue_unless_the_admin_asks(
+    start: Callable[..., InProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.intake.admission.RECHECK_SECONDS", 0.0)
+    app = start(max_queued_jobs=2, max_queued_jobs_per_address=1)
+    stranger = from_address("198.51.100.7")
+    cancelled = []
+    for _ in range(3):
+        cancelled.append(app.client.put("/uploads/f", content=b"x", headers=stranger).json())
+        app.client.post(url_of(cancelled[-1]) + "/cancel", headers=key_of(cancelled[-1]))
+
+    first, *others = (url_of(job) + "/retry" for job in cancelled)
+    keys = [key_of(job) for job in cancelled]
+
+    assert app.client.post(first, headers=keys[0]).status_code == 202
+    app.refusal("POST", others[0], 429, "address_share", headers=keys[1])
+    assert app.client.post(others[0], headers=ADMIN).status_code == 202
+    app.refusal("POST", others[1], 503, "queue_full", headers=keys[2])
 
 
 def test_a_cancelled_job_is_run_again(app: InProcess) -> None:

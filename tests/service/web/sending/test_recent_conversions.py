@@ -43,7 +43,7 @@ def test_a_body_is_passed_on_and_kept() -> None:
 
     assert recent.get(A) == b"123"
     assert recent.get(B) is None
-    assert recent.held_bytes == 3
+    assert recent.kept_bytes == 3
 
 
 def test_what_is_too_large_or_left_before_its_end_is_not_kept() -> None:
@@ -52,7 +52,7 @@ def test_what_is_too_large_or_left_before_its_end_is_not_kept() -> None:
     assert read(recent, A, b"123", b"45", b"6") == [b"123", b"45", b"6"]
     assert read(recent, B, b"12", b"3", count=1) == [b"12"]
 
-    assert (recent.get(A), recent.get(B), recent.held_bytes) == (None, None, 0)
+    assert (recent.get(A), recent.get(B), recent.kept_bytes, recent.gathering_bytes) == (None, None, 0, 0)
 
 
 def test_the_least_recently_asked_for_goes_first() -> None:
@@ -64,10 +64,25 @@ def test_the_least_recently_asked_for_goes_first() -> None:
     read(recent, C, b"1234")
 
     assert (recent.get(A), recent.get(B), recent.get(C)) == (b"1234", None, b"1234")
-    assert recent.held_bytes == 8
+    assert recent.kept_bytes == 8
 
 
-def test_what_is_being_gathered_counts_too() -> None:
+def test_what_slow_readers_have_gathered_lets_nothing_go_that_is_kept() -> None:
+    async def run() -> RecentConversions:
+        recent = RecentConversions(4, 4)
+        assert [piece async for piece in recent.gathered(C, body(b"1234"))]
+        slow = [recent.gathered(key, body(b"12", b"345")) for key in (A, B)]
+        for made in slow * 2:
+            await anext(made)
+        assert recent.gathering_bytes == 0, "neither can be kept any more"
+        return recent
+
+    recent = asyncio.run(run())
+
+    assert recent.get(C) == b"1234"
+
+
+def test_what_is_being_gathered_has_a_limit_too() -> None:
     async def run() -> RecentConversions:
         recent = RecentConversions(6, 4)
         both = [recent.gathered(key, body(b"12", b"34")) for key in (A, B)]
@@ -79,7 +94,7 @@ def test_what_is_being_gathered_counts_too() -> None:
 
     recent = asyncio.run(run())
 
-    assert (recent.get(A), recent.get(B), recent.held_bytes) == (b"1234", None, 4)
+    assert (recent.get(A), recent.get(B), recent.gathering_bytes) == (b"1234", None, 0)
 
 
 def test_the_same_made_twice_at_once_is_kept_once() -> None:
@@ -92,7 +107,7 @@ def test_the_same_made_twice_at_once_is_kept_once() -> None:
             assert [piece async for piece in made] == []
         return recent
 
-    assert asyncio.run(run()).held_bytes == 2
+    assert asyncio.run(run()).kept_bytes == 2
 
 
 def test_much_that_becomes_little_is_converted_once(app: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +123,7 @@ def test_much_that_becomes_little_is_converted_once(app: InProcess, monkeypatch:
     assert gzip.decompress(second.content) == content
     assert second.headers["ETag"] == first.headers["ETag"]
     assert second.headers["Content-Length"] == str(len(second.content))
-    assert app.parts.recent.held_bytes == len(second.content)
+    assert app.parts.recent.kept_bytes == len(second.content)
     assert app.parts.conversions.under_way == app.parts.downloads.under_way == 0
 
 
@@ -117,4 +132,4 @@ def test_little_is_converted_anew(app: InProcess) -> None:
 
     assert app.client.get(f"/jobs/{job['id']}/result?format=gzip").status_code == 200
 
-    assert app.parts.recent.held_bytes == 0
+    assert app.parts.recent.kept_bytes == 0
