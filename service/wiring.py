@@ -69,6 +69,7 @@ from storage.files.file_owner import FileOwner, is_owner
 from storage.files.local_files import LocalFiles
 from storage.group_writer import GroupWriter
 from storage.jobs.job_views import Backlog, backlog
+from storage.jobs.status_reads import PlainStatusReads
 from storage.trouble import Trouble
 
 LIST_THREADS = 4
@@ -103,7 +104,7 @@ def make_parts(
     lookout: Lookout,
 ) -> Parts:
     """Return the parts of an HTTP service."""
-    board = StatusBoard(database.reader, settings.public_url, scans=bool(settings.scan_command))
+    board = StatusBoard(PlainStatusReads(database), settings.public_url, scans=bool(settings.scan_command))
     limits = Limits(
         settings.max_upload_bytes,
         settings.max_queued_jobs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from enum import StrEnum
 
 from sqlalchemy.exc import DBAPIError
 
@@ -32,6 +33,44 @@ _BY_PRIMARY_CODE = {
     sqlite3.SQLITE_READONLY: Trouble.READ_ONLY,
     sqlite3.SQLITE_PERM: Trouble.NOT_WRITABLE,
 }
+
+
+class DatabaseFault(StrEnum):
+    """What can be wrong with the database's file itself, as its operator can mend it."""
+
+    NO_DATABASE = "no_database"
+    DAMAGED = "damaged"
+    FULL = "full"
+    DISK = "disk"
+    LOCKED = "locked"
+    READ_ONLY = "read_only"
+    NOT_OPENED = "not_opened"
+    NOT_PERMITTED = "not_permitted"
+    TOO_LARGE = "too_large"
+    NOT_LOCKABLE = "not_lockable"
+
+
+_FAULTS = {
+    sqlite3.SQLITE_NOTADB: DatabaseFault.NO_DATABASE,
+    sqlite3.SQLITE_CORRUPT: DatabaseFault.DAMAGED,
+    sqlite3.SQLITE_FULL: DatabaseFault.FULL,
+    sqlite3.SQLITE_IOERR: DatabaseFault.DISK,
+    sqlite3.SQLITE_BUSY: DatabaseFault.LOCKED,
+    sqlite3.SQLITE_LOCKED: DatabaseFault.LOCKED,
+    sqlite3.SQLITE_READONLY: DatabaseFault.READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: DatabaseFault.NOT_OPENED,
+    sqlite3.SQLITE_PERM: DatabaseFault.NOT_PERMITTED,
+    sqlite3.SQLITE_NOLFS: DatabaseFault.TOO_LARGE,
+    sqlite3.SQLITE_PROTOCOL: DatabaseFault.NOT_LOCKABLE,
+}
+"""By primary result code."""
+
+
+def fault_of(error: BaseException) -> DatabaseFault | None:
+    """Return what an error says of the database's file; None for every other error."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", None)
+    return None if code is None else _FAULTS.get(code & 0xFF)
 
 
 def trouble_of_database(error: BaseException) -> Trouble | None:

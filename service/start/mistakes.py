@@ -7,30 +7,27 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
-
-from sqlalchemy.exc import DBAPIError
 
 from migrations import CannotMigrate, NewerDatabase
 from service.settings import Settings
 from service.start.cannot_start import CannotStart
 from service.start.places import RESTORE, database_file, files_folder
+from storage.database_errors import DatabaseFault, fault_of
 from storage.errors import StorageError
 
-_OF_SQLITE = {
-    sqlite3.SQLITE_NOTADB: f"is no database; {RESTORE}",
-    sqlite3.SQLITE_CORRUPT: f"is damaged; {RESTORE}",
-    sqlite3.SQLITE_FULL: "cannot be written: no room is left on its disk; free some, or choose another place",
-    sqlite3.SQLITE_IOERR: "cannot be read or written: its disk reports errors, or is full",
-    sqlite3.SQLITE_BUSY: "stayed locked by another program; end that one, then start again",
-    sqlite3.SQLITE_LOCKED: "stayed locked by another program; end that one, then start again",
-    sqlite3.SQLITE_READONLY: "cannot be written; look at its mode, its owner and its mount",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; look at its folder's mode, owner and mount",
-    sqlite3.SQLITE_PERM: "cannot be opened; look at its mode and its owner",
-    sqlite3.SQLITE_NOLFS: "is too large for this system",
-    sqlite3.SQLITE_PROTOCOL: "cannot be locked; it must lie on a local disk",
+_OF_THE_DATABASE = {
+    DatabaseFault.NO_DATABASE: f"is no database; {RESTORE}",
+    DatabaseFault.DAMAGED: f"is damaged; {RESTORE}",
+    DatabaseFault.FULL: "cannot be written: no room is left on its disk; free some, or choose another place",
+    DatabaseFault.DISK: "cannot be read or written: its disk reports errors, or is full",
+    DatabaseFault.LOCKED: "stayed locked by another program; end that one, then start again",
+    DatabaseFault.READ_ONLY: "cannot be written; look at its mode, its owner and its mount",
+    DatabaseFault.NOT_OPENED: "cannot be opened; look at its folder's mode, owner and mount",
+    DatabaseFault.NOT_PERMITTED: "cannot be opened; look at its mode and its owner",
+    DatabaseFault.TOO_LARGE: "is too large for this system",
+    DatabaseFault.NOT_LOCKABLE: "cannot be locked; it must lie on a local disk",
 }
-"""What SQLite says of the file itself, by primary result code."""
+"""What is wrong with the file itself."""
 
 _OF_THE_SYSTEM = {
     errno.ENOSPC: "no room is left on its disk; free some, or choose another place",
@@ -51,22 +48,13 @@ def as_line(error: Exception, settings: Settings) -> str | None:
             )
         case CannotStart() | CannotMigrate():
             return str(error)
-        case DBAPIError() if isinstance(error.orig, sqlite3.Error):
-            return _of_sqlite(error.orig, settings)
-        case sqlite3.Error():
-            return _of_sqlite(error, settings)
+        case _ if (fault := fault_of(error)) is not None:
+            return f"the database {database_file(settings)} {_OF_THE_DATABASE[fault]}"
         case StorageError() if isinstance(error.__cause__, OSError):
             return f"the folder of the stored files, {files_folder(settings)}, cannot be used: {error}"
         case OSError():
             return _of_the_system(error, settings)
     return None
-
-
-def _of_sqlite(error: sqlite3.Error, settings: Settings) -> str | None:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None or (told := _OF_SQLITE.get(code & 0xFF)) is None:
-        return None
-    return f"the database {database_file(settings)} {told}"
 
 
 def _of_the_system(error: OSError, settings: Settings) -> str:

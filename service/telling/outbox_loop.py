@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ from service.machine.loop import Loop
 from service.telling.notify import Delivery, Message, Messengers, Outcome, pause_after
 from storage.database import Database
 from storage.messages.deliveries import ClaimedMessage, DeliveryEnd, claim, failed, reschedule, sent
-from storage.messages.due_messages import find_due
+from storage.messages.due_messages import DueMessages
 from storage.messages.message_counts import count_message
 
 SENDERS = 16
@@ -63,7 +62,7 @@ class OutboxLoop:
         self._pool = ThreadPoolExecutor(senders, thread_name_prefix="delivery")
         self._lock = threading.Lock()
         self._sending: dict[Future[None], ClaimedMessage] = {}
-        self._reader: sqlite3.Connection | None = None
+        self._due = DueMessages(database)
         self._is_stopping = False
         self._claims = Loop("the outbox", self._claim_and_send, pause_seconds=poll_seconds)
 
@@ -88,8 +87,7 @@ class OutboxLoop:
             sending = list(self._sending)
         wait(sending, grace_seconds)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._reader is not None:
-            self._reader.close()
+        self._due.close()
 
     def _claim_and_send(self) -> None:
         while not self._is_stopping and (seq := self._find()) is not None:
@@ -111,10 +109,7 @@ class OutboxLoop:
             counts = Counter(message.receiver for message in self._sending.values())
         if counts.total() >= self._senders:
             return None
-        if self._reader is None:
-            # Its own thread's: the loop's.
-            self._reader = self._database.reader()
-        return find_due(self._reader, [receiver for receiver, count in counts.items() if count >= MAX_PER_RECEIVER])
+        return self._due.find([receiver for receiver, count in counts.items() if count >= MAX_PER_RECEIVER])
 
     def _send(self, message: ClaimedMessage) -> None:
         future = self._pool.submit(self._deliver, message)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,7 +129,6 @@ HANDLED: tuple[type[Exception], ...] = (
     ServiceError,
     StorageError,
     DBAPIError,
-    sqlite3.Error,
     HTTPException,
     RequestValidationError,
 )
@@ -151,7 +149,7 @@ def install(app: FastAPI) -> None:
 
 def explained(request: Request, error: Exception) -> Exception:
     """Return StorageLost in place of an error that it has caused: a file that is not found then is not gone."""
-    if isinstance(error, (FileMissing, StorageFailed, DBAPIError, sqlite3.Error)):
+    if isinstance(error, (FileMissing, StorageFailed, DBAPIError)):
         try:
             parts_of(request).lookout.check()
         except StorageLost as lost:
@@ -174,9 +172,9 @@ def told_as(error: Exception) -> ServiceError:
     match error:
         case ServiceError():
             return error
-        case DBAPIError() | sqlite3.Error() if is_full(error):
+        case DBAPIError() if is_full(error):
             return ServiceError(STORAGE_FULL, "The disk is full; nothing was kept. Try again later.")
-        case DBAPIError() | sqlite3.Error():
+        case DBAPIError():
             return ServiceError(DATABASE_BUSY, "Try again in a moment.", headers={"Retry-After": "5"})
         case HTTPException():
             return _from_http(error)

@@ -8,7 +8,6 @@ That takes as many steps as there are receivers, however much waits for each.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection
 
 from sqlalchemy import (
@@ -27,9 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
-from storage.database import Now
+from storage.database import Database, Now
 from storage.lifecycle import MessageStatus
 from storage.models import outbox, status_literal
+from storage.plain_reader import PlainReader
 
 _PENDING = status_literal(MessageStatus.PENDING)
 _DUE = outbox.alias("due")
@@ -83,10 +83,29 @@ FIRST_OF_OTHERS_SQL = str(_first_of_others().compile(dialect=sqlite.dialect(para
 """Has one parameter: the busy receivers as a JSON array."""
 
 
-def find_due(reader: sqlite3.Connection, busy_receivers: Collection[str] = ()) -> int | None:
+class DueMessages:
+    """Finds what may be sent next, for one thread: the one that asks first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reader: PlainReader | None = None
+
+    def find(self, busy_receivers: Collection[str] = ()) -> int | None:
+        """Do as ``find_due``."""
+        if self._reader is None:
+            self._reader = PlainReader(self._database)
+        return find_due(self._reader, busy_receivers)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._reader is not None:
+            self._reader.close()
+
+
+def find_due(reader: PlainReader, busy_receivers: Collection[str] = ()) -> int | None:
     """Return the ``seq`` of the message that has been due longest and is not for a busy receiver, or None."""
     if busy_receivers:
-        row = reader.execute(FIRST_OF_OTHERS_SQL, (json.dumps(list(busy_receivers)),)).fetchone()
+        row = reader.one(FIRST_OF_OTHERS_SQL, (json.dumps(list(busy_receivers)),))
     else:
-        row = reader.execute(FIRST_SQL).fetchone()
+        row = reader.one(FIRST_SQL)
     return None if row is None else row[0]

@@ -18,6 +18,7 @@ from storage.messages import deliveries
 from storage.messages.due_messages import find_due
 from storage.messages.outbox import Subscriber, subscribe
 from storage.models import jobs
+from storage.plain_reader import PlainReader
 from tests.storage.job_builder import HOUR, WORKER, act, bring_to, claim, finish, row_of, running, submit
 
 DAY = 24 * HOUR
@@ -125,7 +126,7 @@ def test_messages_are_due_after_a_step_back(database: Database) -> None:
 
     believe(database, -30 * DAY)
 
-    reader = database.reader()
+    reader = PlainReader(database)
     due = find_due(reader)
     reader.close()
     assert due is not None

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from service.web.documented.schemas import Health, LimitsDocument, Problem
 from storage import clock_table
@@ -401,7 +401,7 @@ def test_every_error_has_three_forms(app: InProcess, url: str, status: int, code
     ("error", "status", "code"),
     [
         (OperationalError("SELECT secret", {}, sqlite3.OperationalError("database is locked")), 503, "database_busy"),
-        (sqlite3.OperationalError("disk I/O error in /srv/secret"), 503, "database_busy"),
+        (DBAPIError("SELECT", None, sqlite3.OperationalError("disk I/O error in /srv/secret")), 503, "database_busy"),
         (StorageFailed("EIO /srv/secret"), 500, "storage_failed"),
         (JobNotFound("secret"), 404, "job_not_found"),
         (RuntimeError("secret"), 500, "internal_error"),

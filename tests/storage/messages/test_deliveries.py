@@ -24,6 +24,7 @@ from storage.messages.deliveries import (
 from storage.messages.due_messages import FIRST_OF_OTHERS_SQL, FIRST_SQL, find_due
 from storage.messages.outbox import Subscriber
 from storage.models import outbox as outbox_table
+from storage.plain_reader import PlainReader
 from tests.storage.job_builder import WORKER, Row, act, change_row, row_of, submit
 from tests.storage.messages.test_outbox import HOOK, MAIL, cancel, messages, subscribed
 
@@ -38,7 +39,7 @@ def ended(database: Database, *whom: Subscriber) -> str:
 
 
 def found(database: Database, busy: tuple[str, ...] = ()) -> int | None:
-    with closing(database.reader()) as reader:
+    with closing(PlainReader(database)) as reader:
         return find_due(reader, busy)
 
 
@@ -295,8 +296,8 @@ def steps_of(database: Database, busy: tuple[str, ...]) -> int:
         nonlocal steps
         steps += 1
 
-    with closing(database.reader()) as reader:
-        reader.set_progress_handler(count, 100)
+    with closing(PlainReader(database)) as reader:
+        reader._connection.set_progress_handler(count, 100)
         assert find_due(reader, busy) is None
     return steps
 

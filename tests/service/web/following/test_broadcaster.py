@@ -19,6 +19,7 @@ from service.web.following.status_board import Snapshot, StatusBoard
 from service.web.following.waiting import ChangeWatch
 from storage.database import Database
 from storage.jobs import job_table
+from storage.jobs.status_reads import PlainStatusReads
 from tests.storage.job_builder import act, change_row, claim, fail, finish, row_of, running, submit
 
 
@@ -54,7 +55,7 @@ class Stage:
     """A broadcaster and those who listen to it."""
 
     def __init__(self, database: Database, *, max_streams: int = 10_000) -> None:
-        self.board = StatusBoard(database.reader, "")
+        self.board = StatusBoard(PlainStatusReads(database), "")
         self.watch = ChangeWatch(self.board, max_waiting=0)
         self.broadcaster = Broadcaster(self.board, self.watch, max_streams=max_streams)
         self.aborted: list[str] = []

@@ -12,13 +12,14 @@ from service.web.following.event_format import COMMENT, Event, event_of
 from service.web.following.listener import Listener
 from service.web.following.status_board import StatusBoard
 from storage.database import Database
+from storage.jobs.status_reads import PlainStatusReads
 from storage.lifecycle import JobStatus
 from tests.storage.job_builder import one_of_each, submit
 
 
 @pytest.fixture
 def board(database: Database) -> StatusBoard:
-    return StatusBoard(database.reader, "")
+    return StatusBoard(PlainStatusReads(database), "")
 
 
 def test_a_status_event_is_the_document_in_one_line_under_its_tag(board: StatusBoard, database: Database) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from service.web.following import status_board
 from service.web.following.status_board import StatusBoard
@@ -18,6 +19,7 @@ from storage.database import Database
 from storage.files.local_files import LocalFiles
 from storage.group_writer import GroupWriter
 from storage.jobs import job_table, worker_table
+from storage.jobs.status_reads import PlainStatusReads
 from storage.lifecycle import JobStatus
 from storage.trouble import Trouble
 from tests.storage.job_builder import HOUR, act, change_row, claim, finish, now, one_of_each, running, submit
@@ -25,7 +27,7 @@ from tests.storage.job_builder import HOUR, act, change_row, claim, finish, now,
 
 @pytest.fixture
 def board(database: Database) -> Iterator[StatusBoard]:
-    board = StatusBoard(database.reader, "")
+    board = StatusBoard(PlainStatusReads(database), "")
     yield board
     board.close()
 
@@ -178,10 +180,10 @@ def test_memory_is_bounded(board: StatusBoard, database: Database, monkeypatch: 
 
 
 def test_the_board_cannot_write(database: Database) -> None:
-    board = StatusBoard(database.reader, "")
+    board = StatusBoard(PlainStatusReads(database), "")
 
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        board._connection.execute("DELETE FROM jobs")
+    with pytest.raises(DBAPIError, match="readonly"):
+        board._reads._reader.one("DELETE FROM jobs")
     board.close()
 
 
