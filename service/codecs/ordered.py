@@ -9,15 +9,15 @@ from threading import Event
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
+Output = TypeVar("Output")
 
 GLANCE_SECONDS = 0.25
 """A cancelled job must stop within a second, and a slow level needs several for one item."""
 
 
 def ordered_map(
-    function: Callable[[Item], Outcome], items: Iterable[Item], *, threads: int, stop: Event | None = None
-) -> Generator[Outcome | None]:
+    function: Callable[[Item], Output], items: Iterable[Item], *, threads: int, stop: Event | None = None
+) -> Generator[Output | None]:
     """Yield ``function(item)`` for every item, in order, computed by ``threads`` threads.
 
     Yields None every ``GLANCE_SECONDS`` while the next result is not ready, so that the caller can look up. At most
@@ -26,7 +26,7 @@ def ordered_map(
     done with what they have in hand; none is left.
     """
     pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="codec")
-    pending: deque[Future[Outcome]] = deque()
+    pending: deque[Future[Output]] = deque()
     try:
         for item in items:
             pending.append(pool.submit(function, item))
@@ -40,7 +40,7 @@ def ordered_map(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _first_of(pending: deque[Future[Outcome]]) -> Iterator[Outcome | None]:
+def _first_of(pending: deque[Future[Output]]) -> Iterator[Output | None]:
     while not wait([pending[0]], GLANCE_SECONDS).done:
         yield None
     yield pending.popleft().result()

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from service.errors import TOO_MANY_STREAMS, ServiceError
 from service.shares import over_share
 from service.web import answers, documented
-from service.web.following.event_format import HEADERS, RETRY, Event, event_of
+from service.web.following.event_format import HEADERS, RETRY, News, news_of
 from service.web.following.event_stream import EventStream
 from service.web.parts import Parts, parts_of
 from service.web.routing import get_and_head
@@ -29,7 +29,7 @@ async def get_events(request: Request, job_id: str) -> Response:
     snapshot = answers.snapshot_of(parts, job_id)
     known_id = request.headers.get("last-event-id")
     if snapshot.is_final:
-        return _told_at_once(event_of(job_id, snapshot), known_id)
+        return _told_at_once(news_of(job_id, snapshot), known_id)
     if request.method == "HEAD":
         head = Response(None, 200, HEADERS)
         del head.headers["Content-Length"]
@@ -48,7 +48,7 @@ def _check_places(parts: Parts, caller: str | None) -> None:
         raise over_share("max_event_streams_per_address", detail, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
-def _told_at_once(final: Event, known_id: str | None) -> Response:
+def _told_at_once(final: News, known_id: str | None) -> Response:
     """Return the whole stream of a job that has ended; who has been told so is kept from asking again (9.2.3)."""
     if known_id == final.id:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from service.shares import Shares
-from service.web.following.event_format import Event, event_id, event_of
+from service.web.following.event_format import News, event_id, news_of
 from service.web.following.listener import Listener
 from service.web.following.status_board import StatusBoard
 from service.web.following.waiting import ChangeWatch
@@ -34,7 +34,7 @@ _log = logging.getLogger("vacpack.http")
 class _Topic:
     """One job that somebody listens to."""
 
-    newest: Event
+    newest: News
     listeners: set[Listener] = field(default_factory=set)
 
 
@@ -89,12 +89,12 @@ class Broadcaster:
             if not topic.listeners:
                 del self._topics[job_id]
 
-    def _newest(self, job_id: str) -> Event:
-        """Return the event of the job as committed now: the one that was made of it before, if it still stands."""
+    def _newest(self, job_id: str) -> News:
+        """Return the news of the job as committed now: what was made of it before, if it still stands."""
         snapshot, topic = self._board.get(job_id), self._topics.get(job_id)
         if topic and snapshot and not snapshot.is_expired and topic.newest.id == event_id(snapshot.etag):
             return topic.newest
-        return event_of(job_id, snapshot)
+        return news_of(job_id, snapshot)
 
     def _follow(self) -> None:
         if self._watch.is_draining:

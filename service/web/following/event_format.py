@@ -7,7 +7,9 @@ has ended, ``gone`` tells that there is no such job any more, and both are the l
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from service.errors import JOB_EXPIRED, JOB_NOT_FOUND
 from service.web.following.status_board import Snapshot
@@ -25,8 +27,16 @@ HEADERS = {
 }
 
 
+class EventName(StrEnum):
+    """What an event tells: the script of the pages listens to all of them."""
+
+    STATUS = "status"
+    DONE = "done"
+    GONE = "gone"
+
+
 @dataclass(frozen=True, slots=True)
-class Event:
+class News:
     """A job at one version, as all its listeners get it."""
 
     id: str
@@ -42,24 +52,25 @@ def event_id(etag: str) -> str:
     return etag.strip('"')
 
 
-def event_of(job_id: str, snapshot: Snapshot | None) -> Event:
-    """Return the event that tells what the job is now."""
+def news_of(job_id: str, snapshot: Snapshot | None) -> News:
+    """Return the events that tell what the job is now."""
     if snapshot is None or snapshot.is_expired:
         kind = JOB_NOT_FOUND if snapshot is None else JOB_EXPIRED
-        return Event("gone", b"", _encoded("gone", _json({"id": job_id, "code": kind.code, "title": kind.title})))
+        why = {"id": job_id, "code": kind.code, "title": kind.title}
+        return News(EventName.GONE, b"", _encoded(EventName.GONE, _json(why)))
     identifier = event_id(snapshot.etag)
     last = b""
     if snapshot.is_final:
         content = {"id": job_id, "status": snapshot.row["status"], "version": snapshot.row["version"]}
-        last = _encoded("done", _json(content), identifier)
-    return Event(identifier, _encoded("status", snapshot.body.rstrip(), identifier), last)
+        last = _encoded(EventName.DONE, _json(content), identifier)
+    return News(identifier, _encoded(EventName.STATUS, snapshot.body.rstrip(), identifier), last)
 
 
-def _json(content: dict[str, object]) -> bytes:
+def _json(content: Mapping[str, object]) -> bytes:
     return json.dumps(content).encode()
 
 
-def _encoded(name: str, data: bytes, identifier: str | None = None) -> bytes:
+def _encoded(name: EventName, data: bytes, identifier: str | None = None) -> bytes:
     """Return one event; ``data`` is one line, as JSON without indentation always is."""
     head = "" if identifier is None else f"id: {identifier}\n"
     return f"{head}event: {name}\ndata: ".encode() + data + b"\n\n"

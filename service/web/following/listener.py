@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from service.web.following.event_format import COMMENT, Event
+from service.web.following.event_format import COMMENT, News
 
 
 class Listener:
-    """Takes events and never waits: who reads slowly misses those in between, and always gets the newest."""
+    """Takes news and never waits: who reads slowly misses those in between, and always gets the newest."""
 
     def __init__(self, known_id: str | None, abort: Callable[[], None]) -> None:
         """``known_id`` is the event the client says it has; ``abort`` drops its connection with what is unsent."""
@@ -19,15 +19,15 @@ class Listener:
         self._has_ended = False
         self._wake = asyncio.Event()
 
-    def offer(self, event: Event) -> None:
-        """Have the event sent, in place of an older one that was not; not if the client has it."""
+    def offer(self, news: News) -> None:
+        """Have it sent, in place of an older one that was not; not if the client has it."""
         if self._has_ended:
             return
-        if event.id != self._known_id:
-            self._known_id, self._unsent = event.id, event.status
+        if news.id != self._known_id:
+            self._known_id, self._unsent = news.id, news.status
             self._wake.set()
-        if event.last:
-            self._unsent += event.last
+        if news.last:
+            self._unsent += news.last
             self.end()
 
     def comment(self) -> None:

@@ -17,7 +17,7 @@ from service.web.receiving.body import Body
 from service.web.receiving.form_edges import max_parts
 from service.web.receiving.header_checks import Place
 from service.web.receiving.header_rules import check_headers
-from service.web.receiving.multipart import FormParser, PartBegins, PartEnds
+from service.web.receiving.multipart import FormParser, FormPiece, PartBegins
 from service.web.receiving.options import check_count, check_names, put
 from service.web.receiving.part_content import PartContent, charset_of, text_of
 from service.web.receiving.upload_head import UploadHead
@@ -105,8 +105,8 @@ class FormReceiver:
         parser = FormParser(self._head.content_type, max_parts=max_parts(self._max_files))
         try:
             async for chunk in body.chunks():
-                for event in parser.feed(chunk):
-                    await self._handle(event)
+                for piece in parser.feed(chunk):
+                    await self._handle(piece)
             parser.close()
         except BaseException:
             if self._incoming is not None:
@@ -117,11 +117,11 @@ class FormReceiver:
                 FILE_MISSING, "Send the file as a part with a file name: curl -F file=@FILE URL/uploads."
             )
 
-    async def _handle(self, event: PartBegins | PartEnds | memoryview) -> None:
-        if isinstance(event, memoryview):
-            await self._take(event)
-        elif isinstance(event, PartBegins):
-            self._begin(event)
+    async def _handle(self, piece: FormPiece) -> None:
+        if isinstance(piece, memoryview):
+            await self._take(piece)
+        elif isinstance(piece, PartBegins):
+            self._begin(piece)
         else:
             await self._end()
 

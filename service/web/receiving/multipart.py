@@ -1,4 +1,4 @@
-"""``multipart/form-data`` (RFC 7578) as a stream of events, over python-multipart's callbacks. No copy of file bytes.
+"""``multipart/form-data`` (RFC 7578) as a stream of pieces, over python-multipart's callbacks. No copy of file bytes.
 
 The parser reports neither a body that ends before its closing boundary nor what follows that; ``close`` does.
 """
@@ -46,18 +46,19 @@ class _TooManyParts(Exception):
     """Nothing more of the form is read."""
 
 
-Event = PartBegins | PartEnds | memoryview
+FormPiece = PartBegins | PartEnds | memoryview
+"""What a chunk of a body brings; a view is some of a part's content."""
 
 
 class FormParser:
-    """Turns the chunks of a body into events."""
+    """Turns the chunks of a body into pieces of its form."""
 
     def __init__(self, content_type: str, *, max_parts: int) -> None:
         boundary = boundary_of(content_type)
         self._close_line = b"\r\n--" + boundary + b"--"
         self._opening = Opening(boundary)
         self._closing = Closing(boundary)
-        self._events: list[Event] = []
+        self._pieces: list[FormPiece] = []
         self._chunk = b""
         self._before = b""
         """The last bytes before the chunk: as many as a closing boundary that is not whole, or a line's end more."""
@@ -89,13 +90,13 @@ class FormParser:
         except FormParserError as error:
             raise ServiceError(BAD_MULTIPART, "The boundary is not a valid one.") from error
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Return what ``chunk`` brings. Its data events are views into it: they keep it alive.
+    def feed(self, chunk: bytes) -> list[FormPiece]:
+        """Return what ``chunk`` brings. Its pieces of content are views into it: they keep it alive.
 
         Raises:
             ServiceError: bad_multipart, too_many_parts.
         """
-        self._events = []
+        self._pieces = []
         self._check_parts()
         if not self._opening.is_open:
             chunk = self._opening.feed(chunk)
@@ -104,7 +105,7 @@ class FormParser:
             self._closing.feed(chunk)
         elif chunk:
             self._parse(chunk)
-        return self._events
+        return self._pieces
 
     def _check_parts(self) -> None:
         if self._parts_left < 0:
@@ -206,14 +207,14 @@ class FormParser:
             raise ServiceError(BAD_MULTIPART, "A part has no Content-Disposition: form-data; name=….")
         name = parameters[b"name"].decode(errors="replace")
         filename = name_of_disposition(self._disposition, is_form=True)
-        self._events.append(PartBegins(name, filename, headers, self._disposition))
+        self._pieces.append(PartBegins(name, filename, headers, self._disposition))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         is_ours = self._is_ours(data, end)
-        self._events.append(memoryview(data)[start:end] if is_ours else memoryview(bytes(data[start:end])))
+        self._pieces.append(memoryview(data)[start:end] if is_ours else memoryview(bytes(data[start:end])))
 
     def _on_part_end(self) -> None:
-        self._events.append(PartEnds())
+        self._pieces.append(PartEnds())
 
     def _on_end(self) -> None:
         self._has_ended = True

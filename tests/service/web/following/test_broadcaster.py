@@ -13,7 +13,7 @@ import pytest
 
 from service.web.following import broadcaster, event_format, waiting
 from service.web.following.broadcaster import Broadcaster
-from service.web.following.event_format import Event
+from service.web.following.event_format import News
 from service.web.following.listener import Listener
 from service.web.following.status_board import Snapshot, StatusBoard
 from service.web.following.waiting import ChangeWatch
@@ -178,13 +178,13 @@ def test_a_change_is_read_and_encoded_once_for_all_who_listen(
 ) -> None:
     job = running(database)
     encoded: list[str] = []
-    original = event_format.event_of
+    original = event_format.news_of
 
-    def counting(job_id: str, snapshot: Snapshot | None) -> Event:
+    def counting(job_id: str, snapshot: Snapshot | None) -> News:
         encoded.append(job_id)
         return original(job_id, snapshot)
 
-    monkeypatch.setattr(broadcaster, "event_of", counting)
+    monkeypatch.setattr(broadcaster, "news_of", counting)
 
     async def story(stage: Stage) -> None:
         heard = [stage.listen(job.id) for _ in range(250)]

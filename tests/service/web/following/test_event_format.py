@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from service.web.following.event_format import COMMENT, Event, event_of
+from service.web.following.event_format import COMMENT, News, news_of
 from service.web.following.listener import Listener
 from service.web.following.status_board import StatusBoard
 from storage.database import Database
@@ -27,7 +27,7 @@ def test_a_status_event_is_the_document_in_one_line_under_its_tag(board: StatusB
     snapshot = board.get(job_id)
     assert snapshot is not None
 
-    event = event_of(job_id, snapshot)
+    event = news_of(job_id, snapshot)
 
     assert event.id == snapshot.etag.strip('"') == "1-1"
     lines = event.status.decode().split("\n")
@@ -39,7 +39,7 @@ def test_a_status_event_is_the_document_in_one_line_under_its_tag(board: StatusB
 
 def test_every_final_status_is_followed_by_done(board: StatusBoard, database: Database) -> None:
     for status, job_id in one_of_each(database).items():
-        event = event_of(job_id, board.get(job_id))
+        event = news_of(job_id, board.get(job_id))
         if status is JobStatus.EXPIRED:
             assert (event.status, b'"code": "job_expired"' in event.last) == (b"", True)
         elif status.is_final:
@@ -50,7 +50,7 @@ def test_every_final_status_is_followed_by_done(board: StatusBoard, database: Da
 
 
 def test_a_job_that_was_deleted_is_gone() -> None:
-    event = event_of("a" * 26, None)
+    event = news_of("a" * 26, None)
 
     assert event.status == b""
     assert event.last.startswith(b"event: gone\ndata: {")
@@ -81,8 +81,8 @@ def listener_of(known_id: str | None = None) -> Listener:
     return Listener(known_id, lambda: None)
 
 
-def event(number: int, last: bytes = b"") -> Event:
-    return Event(str(number), b"<%d>" % number, last)
+def event(number: int, last: bytes = b"") -> News:
+    return News(str(number), b"<%d>" % number, last)
 
 
 def test_who_reads_slowly_gets_the_newest_and_none_in_between(taken: Taken) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
-from service.web.receiving.multipart import MAX_HEADER_BYTES, Event, FormParser, PartBegins, PartEnds
+from service.web.receiving.multipart import MAX_HEADER_BYTES, FormParser, FormPiece, PartBegins, PartEnds
 
 BOUNDARY = "----b0undary"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -34,7 +34,7 @@ WHOLE = [
 ]
 
 
-def parts_of(events: list[Event]) -> list[tuple[str, str | None, bytes]]:
+def parts_of(events: list[FormPiece]) -> list[tuple[str, str | None, bytes]]:
     """Return the parts that events tell of: name, file name, content."""
     parts: list[tuple[str, str | None, bytearray]] = []
     is_open = False
@@ -109,7 +109,7 @@ def test_what_follows_the_closing_boundary_does_not_matter(epilogue: bytes) -> N
     assert parsed([FORM.removesuffix(b"\r\n") + epilogue]) == WHOLE
 
 
-def test_events_of_one_chunk_are_not_changed_by_the_next() -> None:
+def test_pieces_of_one_chunk_are_not_changed_by_the_next() -> None:
     parser = FormParser(CONTENT_TYPE, max_parts=100)
     events = [list(parser.feed(FORM[at : at + 5])) for at in range(0, len(FORM), 5)]
 
