@@ -39,10 +39,6 @@ class Words:
         """Return the text of a key, or of another where there is none."""
         return self(key if key in self.catalogue else other)
 
-    def under(self, *prefixes: str) -> dict[str, str]:
-        """Return the part of the catalogue whose keys begin with one of these."""
-        return {key: text for key, text in self.catalogue.items() if key.startswith(prefixes)}
-
 
 @cache
 def words(language: str) -> Words:

@@ -11,6 +11,11 @@ from service.failures import FAILURES
 from service.language import DEFAULT, LANGUAGES, words
 
 
+def under(prefix: str, language: str = DEFAULT) -> dict[str, str]:
+    """Return the part of a catalogue whose keys begin so."""
+    return {key: text for key, text in words(language).catalogue.items() if key.startswith(prefix)}
+
+
 def test_all_catalogues_have_the_same_keys_with_the_same_values_to_fill_in() -> None:
     fields = {
         language: {key: set(re.findall(r"\{(\w+)\}", text)) for key, text in words(language).catalogue.items()}
@@ -26,13 +31,12 @@ def test_no_text_is_empty(language: str) -> None:
 
 
 def test_every_error_and_failure_has_its_title_and_the_english_one_is_the_same_as_in_the_api() -> None:
-    say = words("en")
-    assert say.under("error.") == {f"error.{code}": kind.title for code, kind in ERRORS.items()}
-    assert say.under("failure.") == {f"failure.{code}": kind.title for code, kind in FAILURES.items()}
+    assert under("error.") == {f"error.{code}": kind.title for code, kind in ERRORS.items()}
+    assert under("failure.") == {f"failure.{code}": kind.title for code, kind in FAILURES.items()}
 
 
 def test_advice_is_for_codes_that_exist() -> None:
-    codes = {key.removeprefix("advice.") for key in words("en").under("advice.")}
+    codes = {key.removeprefix("advice.") for key in under("advice.")}
     assert codes - set(ERRORS) - set(FAILURES) == {"other"}
 
 

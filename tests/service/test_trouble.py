@@ -126,5 +126,5 @@ def test_no_room_needs_no_cause() -> None:
 def test_each_trouble_has_its_words_for_operators_and_in_every_language() -> None:
     assert set(TROUBLES) == set(Trouble)
     for language in LANGUAGES:
-        said = words(language).under("waiting.")
-        assert set(said) == {*(f"waiting.{trouble}" for trouble in Trouble), "waiting.other"}
+        said = {key for key in words(language).catalogue if key.startswith("waiting.")}
+        assert said == {*(f"waiting.{trouble}" for trouble in Trouble), "waiting.other"}
