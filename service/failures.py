@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from service.codecs.codec import CodecError
 from storage.database_errors import trouble_of_database
 from storage.errors import StorageError, StorageFull
+from storage.jobs.job_rescue import WORKER_LOST, WORKER_STALLED
 from storage.trouble import Trouble
 
 
@@ -42,9 +44,8 @@ FAILURES: Mapping[str, FailureKind] = {
     MALICIOUS: FailureKind("The upload was found to be malicious, and was removed.", is_fatal=True),
     "scan_failed": FailureKind("The upload could not be scanned."),
     "internal_error": FailureKind("Something went wrong in the service."),
-    # These two are written by ``storage.jobs.job_rescue``: the worker could not do it any more.
-    "worker_lost": FailureKind("Working on this file ended the worker each time.", is_fatal=True),
-    "worker_stalled": FailureKind("The worker stopped answering while it worked on this file."),
+    WORKER_LOST: FailureKind("Working on this file ended the worker each time.", is_fatal=True),
+    WORKER_STALLED: FailureKind("The worker stopped answering while it worked on this file."),
 }
 """Every ``error_code`` a job can have. Titles are shown in the status as ``error.title``."""
 
@@ -106,6 +107,16 @@ def trouble_of(error: BaseException) -> Trouble | None:
         case RuntimeError() if _NO_THREAD in str(error):
             return Trouble.THREADS
     return trouble_of_database(error)
+
+
+class WorkerEnd(StrEnum):
+    """Why a worker was replaced."""
+
+    DIED = "died"
+    GAVE_UP = "gave_up"
+    """It kept failing, and ended itself."""
+    HUNG = "hung"
+    """It was killed."""
 
 
 class AttemptFailed(Exception):

@@ -13,10 +13,21 @@ from service.codecs.terms import ARCHIVE_FORMATS
 from service.failures import FAILURES, MALICIOUS, SOURCE_MISSING
 from service.language import words
 from storage.jobs.job_views import LAST_POSITION
-from storage.lifecycle import JobStatus
+from storage.lifecycle import RETRYABLE, JobStatus, Phase
 
 COMPRESSING_SHARE = 95.0
 """Percent of an attempt that compressing is given; reading back, several times faster, gets most of the rest."""
+
+PERCENT_OF_PHASES: Mapping[Phase, tuple[float, float]] = {
+    Phase.STARTING: (0.0, 0.0),
+    Phase.SCANNING: (0.0, 0.0),
+    Phase.PROBING: (0.0, 0.0),
+    Phase.COMPRESSING: (0.0, COMPRESSING_SHARE),
+    Phase.STORING: (0.0, COMPRESSING_SHARE),
+    Phase.VERIFYING: (COMPRESSING_SHARE, 99.9),
+    Phase.DIGESTING: (0.0, 99.9),
+}
+"""How much is done when a phase begins and when it ends."""
 
 SOURCE_LOST = frozenset({SOURCE_MISSING, "source_damaged", MALICIOUS})
 """Reasons of failures that leave no upload to give back."""
@@ -88,16 +99,8 @@ def percent(row: Row) -> float:
     if row["status"] == JobStatus.SUCCEEDED:
         return 100.0
     share = float(row["bytes_done"] / row["source_size_bytes"]) if row["source_size_bytes"] else 0.0
-    phase: str | None = row["phase"]
-    match phase:
-        case "compressing" | "storing":
-            return round(COMPRESSING_SHARE * share, 1)
-        case "verifying":
-            return round(COMPRESSING_SHARE + (99.9 - COMPRESSING_SHARE) * share, 1)
-        case "digesting":
-            return round(99.9 * share, 1)
-        case _:
-            return 0.0
+    first, last = PERCENT_OF_PHASES.get(row["phase"], (0.0, 0.0))
+    return round(first + (last - first) * share, 1)
 
 
 def _result(row: Row) -> dict[str, Any] | None:
@@ -135,7 +138,7 @@ def _links(row: Row, base: str, scans: bool) -> dict[str, str | None]:
     return {
         "self": base,
         "events": f"{base}/events" if status != JobStatus.EXPIRED else None,
-        "cancel": f"{base}/cancel" if status in (JobStatus.QUEUED, JobStatus.RUNNING) else None,
+        "cancel": f"{base}/cancel" if not JobStatus(status).is_final else None,
         "retry": f"{base}/retry" if _can_be_retried(row) else None,
         "result": f"{base}/result" if status == JobStatus.SUCCEEDED and not is_damaged(row) else None,
         "original": f"{base}/original" if has_original(row, scans=scans) else None,
@@ -144,7 +147,7 @@ def _links(row: Row, base: str, scans: bool) -> dict[str, str | None]:
 
 def _can_be_retried(row: Row) -> bool:
     """Whether another try may help; without the upload none does, though who puts it back may ask for one."""
-    return row["status"] in (JobStatus.FAILED, JobStatus.CANCELLED) and has_sources(row)
+    return row["status"] in RETRYABLE and has_sources(row)
 
 
 def has_original(row: Row, *, scans: bool) -> bool:
@@ -171,7 +174,7 @@ def has_sources(row: Row) -> bool:
 
 def _ended_by(row: Row, codes: Container[str]) -> bool:
     # A cancelled job has one of these if its source was looked for and not found, or if the cancel came too late.
-    return row["status"] in (JobStatus.FAILED, JobStatus.CANCELLED) and row["error_code"] in codes
+    return row["status"] in RETRYABLE and row["error_code"] in codes
 
 
 def is_archived(row: Row) -> bool:
@@ -183,6 +186,11 @@ def is_damaged(row: Row) -> bool:
     """Whether the stored result was found to be damaged or lost: there is nothing to download."""
     # Not in the row that a message of an earlier version carries.
     return row.get("result_damaged_at") is not None
+
+
+def told_as(status: str) -> str:
+    """Return the type of the messages that tell of a job's end in this status."""
+    return f"job.{status}"
 
 
 def timestamp(milliseconds: int | None) -> str | None:
@@ -246,7 +254,7 @@ def line(row: Row) -> str:
             return f"succeeded: {row['name']}, {_outcome(row)}"
         case JobStatus.FAILED:
             return f"failed: {row['name']}, {row['error_code']}: {row['error_detail']}"
-        case status:
+        case JobStatus.CANCELLED | JobStatus.EXPIRED as status:
             return f"{status}: {row['name']}"
 
 

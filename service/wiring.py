@@ -19,6 +19,7 @@ from migrations import is_newest
 from service.audit import AuditQueue
 from service.audit_file import PAUSE_SECONDS, AuditFile
 from service.caller import Callers, read_trusted
+from service.failures import WorkerEnd
 from service.intake.admission import Admission, Limits
 from service.intake.arrivals import Arrivals
 from service.intake.desk import Desk, RetryLimits
@@ -223,7 +224,7 @@ class Service:
         self._stopping: asyncio.Task[None] | None = None
 
     def _make_worker(self) -> EmbeddedWorker:
-        def count(reason: str) -> None:
+        def count(reason: WorkerEnd) -> None:
             self.parts.metrics.workers_replaced.labels(reason).inc()
 
         # What a dead worker held is given back on a full disk too.

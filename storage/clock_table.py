@@ -13,13 +13,13 @@ from sqlalchemy import Connection, Table, select, update
 from storage import clock as clocks
 from storage.clock import Clock, Reading
 from storage.database import Database, Now
-from storage.lifecycle import JobStatus, MessageStatus
+from storage.lifecycle import UNDER_WAY, MessageStatus
 from storage.models import attempts, clock, deliveries, idempotency_keys, jobs, outbox, status_literal, workers
 
 SEEN_EVERY_MILLISECONDS = 60_000
 """How old the row may get while nothing happens: each write of it makes every process look at its caches again."""
 
-_LIVE = jobs.c.status.in_([status_literal(JobStatus.QUEUED), status_literal(JobStatus.RUNNING)])
+_LIVE = jobs.c.status.in_([status_literal(status) for status in UNDER_WAY])
 
 
 def read(connection: Connection) -> Clock:

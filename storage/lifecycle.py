@@ -1,6 +1,7 @@
-"""The life of a job: its statuses, and every step from one to another; and of the messages that tell of its end.
+"""The life of a job: its statuses, every step from one to another, and its attempts; and of messages that tell of it.
 
-Pure data; nothing here touches a database.
+Pure data; nothing here touches a database. Each closed set of words that rows and clients share stands here once: name
+its members, never their place or their text. ``tests/test_closed_sets.py`` holds all who know one to knowing all of it.
 
 Two rules. Every transition is one conditional UPDATE, in ``job_table`` for owners and time, in ``job_attempts`` for
 workers (fenced by the epoch), in ``job_rescue`` for workers that are gone; and no transition happens that does not
@@ -32,7 +33,47 @@ class JobStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing more happens by itself, apart from expiry."""
-        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+        return self in _FINAL
+
+
+_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
+
+
+class Phase(StrEnum):
+    """What a running attempt is at."""
+
+    STARTING = "starting"
+    """It was claimed just now."""
+    SCANNING = "scanning"
+    """The operator's scanner looks at the sources."""
+    PROBING = "probing"
+    """Some of the source is read, to see whether it can be made smaller."""
+    COMPRESSING = "compressing"
+    DIGESTING = "digesting"
+    """It cannot be made smaller: the source is read once, for its digest."""
+    STORING = "storing"
+    """All is written, and not yet on the disk."""
+    VERIFYING = "verifying"
+    """The result is read back and compared with the sources."""
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """It had stopped because the job's owner asked."""
+    RELEASED = "released"
+    """Given back by a worker that was shutting down."""
+    PAUSED = "paused"
+    """Given back because of the machine; the attempt's code says which trouble."""
+    INTERRUPTED = "interrupted"
+    """The whole service ended."""
+    WORKER_LOST = "worker_lost"
+    """Its worker died, perhaps of it."""
+    STALLED = "stalled"
+    """Its lease ran out."""
 
 
 class MessageKind(StrEnum):
@@ -54,6 +95,21 @@ class MessageStatus(StrEnum):
     """Given up; a replay makes it pending again."""
 
 
+class DeliveryOutcome(StrEnum):
+    """How a delivery ended."""
+
+    DELIVERED = "delivered"
+    """The other side took it."""
+    FAILED = "failed"
+    """It did not, or cannot be reached; trying again may help."""
+    REFUSED = "refused"
+    """It said that it will never take it: no further try."""
+    LIMITED = "limited"
+    """It has been told of enough in this hour: nothing was sent."""
+    INTERRUPTED = "interrupted"
+    """The sender died: whether the other side took the message is not known. No messenger says so of itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One step: from where to where, by what, and why. None is 'no row'."""
@@ -64,7 +120,8 @@ class Transition:
     why: str
 
 
-_Q, _R, _S, _F, _C, _X = JobStatus
+_Q, _R, _X = JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.EXPIRED
+_S, _F, _C = JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED
 
 TRANSITIONS = (
     Transition(None, _Q, "insert", "an upload is durable and becomes a job"),
@@ -91,9 +148,15 @@ TRANSITIONS = (
 )
 
 
-def allows(source: JobStatus | None, target: JobStatus | None) -> bool:
-    """Return whether some transition leads from ``source`` to ``target``; None is 'no row'.
+def _left_by(name: str) -> tuple[JobStatus, ...]:
+    return tuple(step.source for step in TRANSITIONS if step.name == name and step.source is not None)
 
-    ``delete`` is not listed: it removes the row in any status.
-    """
-    return any(step.source is source and step.target is target for step in TRANSITIONS)
+
+UNDER_WAY = tuple(status for status in JobStatus if not status.is_final)
+"""Where a job waits or runs."""
+
+ENDINGS = _left_by("expire")
+"""How a job can end: what its subscribers are told of."""
+
+RETRYABLE = _left_by("retry")
+"""Where what arrived may be there for another round."""

@@ -6,6 +6,9 @@ so that migrations stay trivial. Queries on ``jobs`` live in ``job_table``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from enum import StrEnum
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -43,8 +46,8 @@ def _milliseconds(name: str, *, nullable: bool = True) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
 
-def _in(column: str, values: tuple[str, ...]) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+def _in(column: str, values: Iterable[StrEnum]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
 def status_literal(status: JobStatus | MessageStatus) -> ColumnClause[str]:
@@ -52,8 +55,11 @@ def status_literal(status: JobStatus | MessageStatus) -> ColumnClause[str]:
     return literal_column(f"'{status}'", String)
 
 
-_ALL = tuple(str(status) for status in JobStatus)
-_FINAL = tuple(str(status) for status in JobStatus if status.is_final)
+def _is(status: JobStatus | MessageStatus) -> str:
+    return f"status = '{status}'"
+
+
+_FINAL = tuple(status for status in JobStatus if status.is_final)
 
 jobs = Table(
     "jobs",
@@ -115,20 +121,20 @@ jobs = Table(
     _milliseconds("started_at"),
     _milliseconds("finished_at"),
     _milliseconds("expires_at"),
-    CheckConstraint(_in("status", _ALL), name="status"),
+    CheckConstraint(_in("status", JobStatus), name="status"),
     CheckConstraint(
-        "(status = 'running') = (lease_owner IS NOT NULL AND lease_expires_at IS NOT NULL)",
+        f"({_is(JobStatus.RUNNING)}) = (lease_owner IS NOT NULL AND lease_expires_at IS NOT NULL)",
         name="lease_while_running",
     ),
     CheckConstraint(f"({_in('status', _FINAL)}) = (finished_at IS NOT NULL)", name="finished_when_final"),
     CheckConstraint("attempts >= 0 AND attempts <= epoch", name="attempts"),
     CheckConstraint("bytes_done >= 0 AND source_size_bytes >= 0", name="bytes"),
-    CheckConstraint("status != 'succeeded' OR result_key IS NOT NULL", name="result_when_succeeded"),
+    CheckConstraint(f"status != '{JobStatus.SUCCEEDED}' OR result_key IS NOT NULL", name="result_when_succeeded"),
     # Literals, never binds, in the statements these serve: a bound status is not matched to a partial index. The status
     # leads although the condition says it: without it SQLite takes ix_jobs_status_seq, and claims sort all that waits.
-    Index("ix_jobs_ready", "status", "turn", "run_at", "seq", sqlite_where=text("status = 'queued'")),
+    Index("ix_jobs_ready", "status", "turn", "run_at", "seq", sqlite_where=text(_is(JobStatus.QUEUED))),
     Index("ix_jobs_unfinished", "caller", "fair_key", "source_size_bytes", sqlite_where=text("finished_at IS NULL")),
-    Index("ix_jobs_lease", "status", "lease_expires_at", sqlite_where=text("status = 'running'")),
+    Index("ix_jobs_lease", "status", "lease_expires_at", sqlite_where=text(_is(JobStatus.RUNNING))),
     Index("ix_jobs_expiry", "status", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
     Index("ix_jobs_status_seq", "status", "seq"),
     Index("ix_jobs_damaged", "status", "seq", sqlite_where=text("result_damaged_at IS NOT NULL")),
@@ -213,7 +219,7 @@ subscribers = Table(
     # Who answers there: a URL's host, for e-mail the host of the mail server. What the limit of deliveries counts.
     Column("receiver", String(255), nullable=False),
     Column("language", String(10), nullable=False),
-    CheckConstraint(_in("kind", tuple(map(str, MessageKind))), name="kind"),
+    CheckConstraint(_in("kind", MessageKind), name="kind"),
 )
 
 outbox = Table(
@@ -239,13 +245,13 @@ outbox = Table(
     _milliseconds("lease_expires_at"),
     _milliseconds("created_at", nullable=False),
     _milliseconds("ended_at"),
-    CheckConstraint(_in("kind", tuple(map(str, MessageKind))), name="kind"),
-    CheckConstraint(_in("status", tuple(map(str, MessageStatus))), name="status"),
-    CheckConstraint("(status = 'pending') = (ended_at IS NULL)", name="ended_unless_pending"),
+    CheckConstraint(_in("kind", MessageKind), name="kind"),
+    CheckConstraint(_in("status", MessageStatus), name="status"),
+    CheckConstraint(f"({_is(MessageStatus.PENDING)}) = (ended_at IS NULL)", name="ended_unless_pending"),
     CheckConstraint("(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="lease"),
-    CheckConstraint("status = 'pending' OR lease_owner IS NULL", name="lease_while_pending"),
-    Index("ix_outbox_due", "status", "run_at", "seq", sqlite_where=text("status = 'pending'")),
-    Index("ix_outbox_receiver", "status", "receiver", "run_at", "seq", sqlite_where=text("status = 'pending'")),
+    CheckConstraint(f"{_is(MessageStatus.PENDING)} OR lease_owner IS NULL", name="lease_while_pending"),
+    Index("ix_outbox_due", "status", "run_at", "seq", sqlite_where=text(_is(MessageStatus.PENDING))),
+    Index("ix_outbox_receiver", "status", "receiver", "run_at", "seq", sqlite_where=text(_is(MessageStatus.PENDING))),
     Index("ix_outbox_job_seq", "job_seq", "seq"),
     sqlite_autoincrement=True,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -35,6 +35,20 @@ class Format(StrEnum):
 
 ARCHIVE_FORMATS = (Format.ZIP, Format.TAR_ZST, Format.TAR_GZ)
 """Those that hold several files."""
+
+STREAM_OF: Mapping[Format, Format | None] = {
+    Format.ZSTD: Format.ZSTD,
+    Format.GZIP: Format.GZIP,
+    Format.BROTLI: Format.BROTLI,
+    Format.XZ: Format.XZ,
+    Format.ZIP: None,
+    Format.TAR_ZST: Format.ZSTD,
+    Format.TAR_GZ: Format.GZIP,
+}
+"""Whose one compressed stream a result of each format is; None: it is several."""
+
+TRANSCODED = tuple(name for name, stream in STREAM_OF.items() if stream not in (None, Format.GZIP))
+"""Formats of results that are offered as gzip too, made on the way out."""
 
 
 class Level(StrEnum):

@@ -19,8 +19,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from service.job_document import has_original, readable_size, saved_percent
 from service.language import words
 from service.telling.mail_subject import POLICY
-from service.telling.notify import Delivery, Message, Outcome
+from service.telling.notify import Delivery, Message
 from service.telling.smtp import MailRefused, MailServer, MailServerFailed, hand_in
+from storage.lifecycle import DeliveryOutcome, JobStatus
+
+KEPT = "kept"
+"""What a message says of a result that is the source as it came; of all others it says the job's status."""
 
 MAX_NAME_LENGTH = 80
 """Characters of a file's name in a subject."""
@@ -80,12 +84,12 @@ class Mailer:
             hand_in(self._server, self._context, email, sender=sender, recipient=message.target)
         except MailRefused as refused:
             is_final = refused.code in _FOR_GOOD and refused.code != _LOGIN_WANTED
-            outcome = Outcome.REFUSED if is_final else Outcome.FAILED
+            outcome = DeliveryOutcome.REFUSED if is_final else DeliveryOutcome.FAILED
             return Delivery(outcome, refused.code, f"The mail server answered: {refused.code} {refused.text}")
         except MailServerFailed as failed:
             _log.warning("the mail server could not be used", extra={"message_id": message.id, "reason": str(failed)})
-            return Delivery(Outcome.FAILED, detail="The mail server could not be used.")
-        return Delivery(Outcome.DELIVERED, ACCEPTED)
+            return Delivery(DeliveryOutcome.FAILED, detail="The mail server could not be used.")
+        return Delivery(DeliveryOutcome.DELIVERED, ACCEPTED)
 
 
 def compose(
@@ -114,7 +118,7 @@ def compose(
 def _content(job: Row, letterhead: Letterhead, language: str) -> dict[str, Any]:
     say = words(language)
     name = on_one_line(job["name"])
-    outcome = "kept" if job["status"] == "succeeded" and job["stored_as_is"] else job["status"]
+    outcome = KEPT if job["status"] == JobStatus.SUCCEEDED and job["stored_as_is"] else job["status"]
     sizes = {"before": readable_size(job["source_size_bytes"]), "after": readable_size(job["result_size_bytes"] or 0)}
     short = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
     return {
@@ -133,7 +137,7 @@ def _facts(job: Row, outcome: str, language: str) -> dict[str, str]:
     facts = {"size": _size(job, outcome, language)}
     if job["source_files"] > 1:
         facts["files"] = str(job["source_files"])
-    if outcome == "failed":
+    if outcome == JobStatus.FAILED:
         code = job["error_code"]
         facts["reason"] = f"{say(f'failure.{code}')} ({code})"
     if job["expires_at"] is not None:
@@ -143,7 +147,7 @@ def _facts(job: Row, outcome: str, language: str) -> dict[str, str]:
 
 def _size(job: Row, outcome: str, language: str) -> str:
     before, after = job["source_size_bytes"], job["result_size_bytes"]
-    if outcome != "succeeded":
+    if outcome != JobStatus.SUCCEEDED:
         return readable_size(before)
     percent = saved_percent(job)
     values = {"before": readable_size(before), "after": readable_size(after), "format": job["result_format"]}
@@ -153,7 +157,7 @@ def _size(job: Row, outcome: str, language: str) -> str:
 
 def _links(job: Row, letterhead: Letterhead) -> dict[str, str]:
     base = f"{letterhead.public_url}/jobs/{job['id']}"
-    has_result = job["status"] == "succeeded"
+    has_result = job["status"] == JobStatus.SUCCEEDED
     links = {"result": f"{base}/result"} if has_result else {}
     if has_original(job, scans=letterhead.scans):
         links["original"] = f"{base}/original"

@@ -8,10 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Protocol
 
-from storage.lifecycle import MessageKind
+from storage.lifecycle import DeliveryOutcome, MessageKind
 
 RETRY_PAUSES_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000)
 """Pauses after failed deliveries: the next ones come after 5 s, 5 min, 30 min, 2 h, 5 h and 10 h; then the message has
@@ -21,24 +20,11 @@ JITTER = 0.25
 """A pause is longer by up to this share of it: messages that failed together do not come back together."""
 
 
-class Outcome(StrEnum):
-    """How a delivery ended."""
-
-    DELIVERED = "delivered"
-    """The other side took it."""
-    FAILED = "failed"
-    """It did not, or cannot be reached; trying again may help."""
-    REFUSED = "refused"
-    """It said that it will never take it: no further try."""
-    LIMITED = "limited"
-    """It has been told of enough in this hour: nothing was sent."""
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What a messenger says of one delivery. ``detail`` is a sentence that the job's owner may read."""
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     status_code: int | None = None
     """Of HTTP, or of SMTP."""
     detail: str | None = None
@@ -78,7 +64,7 @@ class NotSetUp:
     """The messenger of a kind that the settings say nothing of: messages wait, in the hope that they will again."""
 
     def __init__(self, why: str) -> None:
-        self._delivery = Delivery(Outcome.FAILED, detail=why)
+        self._delivery = Delivery(DeliveryOutcome.FAILED, detail=why)
 
     def send(self, message: Message) -> Delivery:
         """As ``Messenger.send``: say why not."""
@@ -87,7 +73,7 @@ class NotSetUp:
 
 def pause_after(tries: int, delivery: Delivery) -> float | None:
     """Return the seconds until the next try, after so many; None where the message is given up or has arrived."""
-    if delivery.outcome is not Outcome.FAILED or tries > len(RETRY_PAUSES_SECONDS):
+    if delivery.outcome is not DeliveryOutcome.FAILED or tries > len(RETRY_PAUSES_SECONDS):
         return None
     pause = RETRY_PAUSES_SECONDS[tries - 1] * random.uniform(1, 1 + JITTER)
     return max(pause, min(delivery.pause_seconds, RETRY_PAUSES_SECONDS[-1]))

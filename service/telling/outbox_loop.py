@@ -18,8 +18,9 @@ from sqlalchemy import Connection
 
 from service.machine.database_retry import persist
 from service.machine.loop import Loop
-from service.telling.notify import Delivery, Message, Messengers, Outcome, pause_after
+from service.telling.notify import Delivery, Message, Messengers, pause_after
 from storage.database import Database
+from storage.lifecycle import DeliveryOutcome
 from storage.messages.deliveries import ClaimedMessage, DeliveryEnd, claim, failed, reschedule, sent
 from storage.messages.due_messages import DueMessages
 from storage.messages.message_counts import count_message
@@ -34,7 +35,8 @@ LEASE_MILLISECONDS = 120_000
 """Several times what a messenger may take. Only for when nobody finds the worker dead: a rescue is sooner."""
 
 LIMITED = Delivery(
-    Outcome.LIMITED, detail="Nothing was sent: as many messages as may go to one target in an hour have gone there."
+    DeliveryOutcome.LIMITED,
+    detail="Nothing was sent: as many messages as may go to one target in an hour have gone there.",
 )
 
 _log = logging.getLogger(__name__)
@@ -95,7 +97,8 @@ class OutboxLoop:
                 message = claim(connection, self._worker_id, seq, lease_milliseconds=LEASE_MILLISECONDS)
                 if message is not None and self._is_too_much(connection, message):
                     end_of(message, LIMITED)(connection)
-                    _log.warning("message given up", extra={"message_id": message.id, "outcome": "limited"})
+                    told = {"message_id": message.id, "outcome": str(DeliveryOutcome.LIMITED)}
+                    _log.warning("message given up", extra=told)
                     continue
             if message is not None:
                 self._send(message)
@@ -141,13 +144,13 @@ class OutboxLoop:
             return messenger.send(Message(message.id, message.target, message.language, job))
         except Exception as error:
             _log.exception("a messenger failed", extra={"message_id": message.id})
-            return Delivery(Outcome.FAILED, detail=f"Sending ended with an unexpected {type(error).__name__}.")
+            return Delivery(DeliveryOutcome.FAILED, detail=f"Sending ended with an unexpected {type(error).__name__}.")
 
 
 def end_of(message: ClaimedMessage, delivery: Delivery) -> Callable[[Connection], bool]:
     """Return the change that records how a delivery ended and says what comes next."""
-    end = DeliveryEnd(str(delivery.outcome), delivery.status_code, delivery.detail)
-    if delivery.outcome is Outcome.DELIVERED:
+    end = DeliveryEnd(delivery.outcome, delivery.status_code, delivery.detail)
+    if delivery.outcome is DeliveryOutcome.DELIVERED:
         return lambda connection: sent(connection, message, end)
     pause = pause_after(message.tries, delivery)
     if pause is None:

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from service.job_document import as_json, document, timestamp
-from service.telling.notify import Delivery, Message, Outcome
+from service.job_document import as_json, document, timestamp, told_as
+from service.telling.notify import Delivery, Message
 from service.telling.safe_http import NoReply, Reply, SafeClient
 from service.values.target import BadTarget, Networks, read_target
 from service.values.webhook_signature import signature
+from storage.lifecycle import DeliveryOutcome
 
 TIMEOUT_SECONDS = 10.0
 """For everything from the name's look-up to the answer's last byte."""
@@ -29,7 +30,7 @@ def body_of(message: Message, public_url: str, *, scans: bool = False) -> bytes:
     """Return what is sent: a pure function of the message, about 1 KiB."""
     job = message.job
     content = {
-        "type": f"job.{job['status']}",
+        "type": told_as(job["status"]),
         "timestamp": timestamp(job["finished_at"]),
         "data": document(job, public_url, scans=scans),
     }
@@ -64,7 +65,7 @@ class Webhooks:
             body = body_of(message, self._public_url, scans=self._scans)
             return _judged(self._client.post(target, self._headers(message.id, body), body))
         except (BadTarget, NoReply) as error:
-            return Delivery(Outcome.FAILED, detail=str(error))
+            return Delivery(DeliveryOutcome.FAILED, detail=str(error))
 
     def _headers(self, message_id: str, body: bytes) -> dict[str, str]:
         attempted_at = int(self._clock())
@@ -81,11 +82,11 @@ class Webhooks:
 def _judged(reply: Reply) -> Delivery:
     code = reply.status_code
     if 200 <= code < 300:
-        return Delivery(Outcome.DELIVERED, code)
+        return Delivery(DeliveryOutcome.DELIVERED, code)
     if code == GONE:
-        return Delivery(Outcome.REFUSED, code, "The receiver wants no more messages.")
+        return Delivery(DeliveryOutcome.REFUSED, code, "The receiver wants no more messages.")
     if 300 <= code < 400:
-        return Delivery(Outcome.FAILED, code, "The receiver redirects; redirects are not followed.")
+        return Delivery(DeliveryOutcome.FAILED, code, "The receiver redirects; redirects are not followed.")
     pause = reply.headers.get("retry-after", "")
     seconds = float(pause) if pause.isascii() and pause.isdigit() and len(pause) < 10 else 0.0
-    return Delivery(Outcome.FAILED, code, f"The receiver answered {code}.", seconds)
+    return Delivery(DeliveryOutcome.FAILED, code, f"The receiver answered {code}.", seconds)

@@ -21,6 +21,7 @@ from service.web.page.manage_cookie import keep_key
 from service.web.page.pages import render
 from service.web.parts import Parts
 from storage.ids import is_job_id
+from storage.lifecycle import JobStatus
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -141,6 +142,8 @@ def job_page(
         "state": phrases.state(row, say),
         "percent": int(percent(row)),
         "why": phrases.reason(row, say),
+        "status": phrases.shown_status(row),
+        "has_ended": JobStatus(row["status"]).is_final,
         "may_manage": may_manage,
         "links": phrases.links(
             row,

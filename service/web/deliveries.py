@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.job_document import as_json, timestamp
+from service.job_document import as_json, timestamp, told_as
 from service.web import documented
 from service.web.answers import JSON
 from service.web.audited import Audited, audited
@@ -66,7 +66,7 @@ def _message(row: RowMapping, deliveries: Iterable[RowMapping]) -> dict[str, Any
         "id": row["id"],
         "kind": row["kind"],
         "target": row["target"],
-        "type": f"job.{json.loads(row['payload'])['status']}",
+        "type": told_as(json.loads(row["payload"])["status"]),
         "status": row["status"],
         "created_at": timestamp(row["created_at"]),
         "ended_at": timestamp(row["ended_at"]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import RowMapping
 
+from service.failures import WorkerEnd
 from storage.clock import observed, read_clocks, unproven
 from storage.clock_table import read
 from storage.database import Database
@@ -22,8 +24,14 @@ from storage.messages.deliveries import delivery_counts
 from storage.messages.outbox import pending
 from storage.trouble import Trouble
 
-REASONS = ("died", "gave_up", "hung")
-"""Why workers are replaced, so that each is told from the start, as 0."""
+
+class UploadOutcome(StrEnum):
+    """What became of uploads; of one that was refused, the code of its refusal is told."""
+
+    ACCEPTED = "accepted"
+    ABANDONED = "abandoned"
+    """By its client."""
+    FAILED = "failed"
 
 
 class HttpMetrics:
@@ -41,7 +49,8 @@ class HttpMetrics:
         self.workers_replaced = Counter(
             "vacpack_workers_replaced", "Workers that ended without being told to.", ("reason",), registry=self.registry
         )
-        for reason in REASONS:
+        # Each is told from the start, as 0.
+        for reason in WorkerEnd:
             self.workers_replaced.labels(reason)
         self.connections = Gauge("vacpack_connections", "Connections open now.", registry=self.registry)
         self.event_streams = Gauge("vacpack_event_streams", "Event streams open now.", registry=self.registry)

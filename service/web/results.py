@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.codecs.codec import CODECS, transcode
-from service.codecs.terms import Chunk, Format, Level
+from service.codecs.terms import STREAM_OF, Chunk, Format, Level
 from service.errors import (
     BAD_OPTION,
     NO_ORIGINAL,
@@ -126,7 +126,7 @@ async def get_result(request: Request, job_id: str) -> Response:
         raise ServiceError(BAD_OPTION, detail, option="format", allowed=["gzip"])
     _check_ready(row)
     check_undamaged(row)
-    if not wanted or row["result_format"] in (Format.GZIP, Format.TAR_GZ):
+    if not wanted or STREAM_OF.get(row["result_format"]) is Format.GZIP:
         return await _send(request, parts, _as_stored(row))
     return await _send(request, parts, _transcoded(row))
 
@@ -163,7 +163,7 @@ def _transcoded(row: Row) -> Download:
     if row["stored_as_is"]:
         convert: Convert = partial(gzip.compress, level=Level.FAST, threads=1, size_bytes=row["result_size_bytes"])
         name = row["result_name"]
-    elif (source := _single_stream(row["result_format"])) is not None:
+    elif (source := STREAM_OF[row["result_format"]]) is not None:
         convert = partial(transcode, source=CODECS[source], target=gzip, level=Level.FAST)
         name = row["result_name"].removesuffix(CODECS[source].suffix)
     else:
@@ -182,12 +182,6 @@ def _transcoded(row: Row) -> Download:
         proof=_proof(row),
         is_costly=row["source_size_bytes"] >= COSTLY_BYTES,
     )
-
-
-def _single_stream(name: str) -> Format | None:
-    """Return the format of the one compressed stream a result is, if it is one."""
-    result_format = Format.ZSTD if name == Format.TAR_ZST else Format(name)
-    return result_format if result_format in CODECS else None
 
 
 @get_and_head(

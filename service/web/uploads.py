@@ -22,6 +22,7 @@ from service.intake.upload import Upload
 from service.web import answers, documented
 from service.web.audited import Audited
 from service.web.http.negotiation import Kind, kind_of
+from service.web.metrics import UploadOutcome
 from service.web.parts import Parts, parts_of
 from service.web.problems import LingeringResponse, explained, problem, translated
 from service.web.receiving.body import Body, ClientGone, Pace
@@ -125,14 +126,14 @@ def _lingering(answer: Response, parts: Parts) -> Response:
 @contextmanager
 def _measured(parts: Parts) -> Iterator[None]:
     metrics, began = parts.metrics, time.monotonic()
-    outcome = "failed"
+    outcome: str = UploadOutcome.FAILED
     metrics.receiving.inc()
     try:
         yield
-        outcome = "accepted"
+        outcome = UploadOutcome.ACCEPTED
         metrics.receive_seconds.observe(time.monotonic() - began)
     except ClientGone:
-        outcome = "abandoned"
+        outcome = UploadOutcome.ABANDONED
         raise
     except ServiceError as error:
         outcome = error.kind.code

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from service.work.pulse import Doing
 from storage.jobs.job_attempts import Progress
+from storage.lifecycle import Phase
 
 RATE_MEMORY_SECONDS = 3.0
 """Time in which an old rate loses two thirds of its weight: steady to look at, and soon right after a change."""
@@ -76,7 +77,7 @@ class Attempt:
         self._bytes_total = bytes_total
         self._clock = clock
         self._stopped: type[AttemptStopped] | None = None
-        self._phase = "starting"
+        self._phase = Phase.STARTING
         self._bytes_done = 0
         self._steps = 0
         self._extra_seconds = 0.0
@@ -84,7 +85,7 @@ class Attempt:
         self._rate: float | None = None
         self._seen = (self._phase, 0, clock())
 
-    def enter(self, phase: str, *, bytes_done: int = 0) -> None:
+    def enter(self, phase: Phase, *, bytes_done: int = 0) -> None:
         """Begin a phase; raises as ``check``."""
         self.check()
         self._bytes_done = bytes_done
@@ -122,8 +123,8 @@ class Attempt:
         return Doing(self._steps, self._extra_seconds)
 
     @property
-    def phase(self) -> str:
-        """What it is at."""
+    def at(self) -> str:
+        """What it is at, for operators: its phase, or that only the database is left."""
         return "recording" if self._is_computed else self._phase
 
     def check(self) -> None:
@@ -156,7 +157,7 @@ class Attempt:
         phase, rate = self._phase, self._rate
         if not rate:
             return True
-        share = VERIFY_SHARE if phase == "compressing" else 1.0
+        share = VERIFY_SHARE if phase is Phase.COMPRESSING else 1.0
         return share * (self._bytes_total - self._bytes_done) / rate <= seconds
 
 

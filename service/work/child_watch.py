@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.failures import WorkerEnd
 from service.work.child_process import Child
 from service.work.hang_judge import Hang, HangJudge
 from service.work.pulse import Pulse
@@ -35,11 +36,11 @@ class End:
         return signal.Signals(-self.code).name if self.code < 0 else f"exit {self.code}"
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> WorkerEnd:
         """In one word for the metrics."""
         if self.hang:
-            return "hung"
-        return "gave_up" if self.code == os.EX_SOFTWARE else "died"
+            return WorkerEnd.HUNG
+        return WorkerEnd.GAVE_UP if self.code == os.EX_SOFTWARE else WorkerEnd.DIED
 
 
 async def watch(

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.failures import WorkerEnd
 from service.work.child_process import COMMAND, Child, spawn
 from service.work.child_watch import KILL_SECONDS, End, watch
 from service.work.hang_judge import HangJudge
@@ -65,11 +66,11 @@ class EmbeddedWorker:
         run_transaction: RunTransaction,
         *,
         command: Sequence[str] = COMMAND,
-        on_replaced: Callable[[str], object] = lambda reason: None,
+        on_replaced: Callable[[WorkerEnd], object] = lambda reason: None,
     ) -> None:
         """``command`` starts the child; the worker's id is added to it.
 
-        ``on_replaced`` is given the reason each time that one has ended which should not: died, gave_up, hung.
+        ``on_replaced`` is given the reason each time that one has ended which should not.
         """
         self._on_replaced = on_replaced
         self._settings = settings
@@ -129,7 +130,7 @@ class EmbeddedWorker:
             await self._pause(_pause_seconds(deaths))
 
     def _steady_seconds(self, end: End) -> float:
-        return STEADY_HANGS * self._settings.hang_seconds if end.reason in ("hung", "gave_up") else STEADY_SECONDS
+        return STEADY_SECONDS if end.reason is WorkerEnd.DIED else STEADY_HANGS * self._settings.hang_seconds
 
     async def _run_child(self, worker_id: str) -> End:
         """Run one child from its start to its end, and take up what it left."""

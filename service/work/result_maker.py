@@ -22,6 +22,7 @@ from service.work.source_reader import SourceReader, open_source, read_some
 from storage.files.file_store import FileStore
 from storage.ids import Key, result_key
 from storage.jobs.job_attempts import ClaimedJob, ClaimedSource, StoredResult
+from storage.lifecycle import Phase
 
 AUTO = "auto"
 AS_IT_CAME = "identity"
@@ -75,9 +76,9 @@ def make_result(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
 
 def _make_smallest(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     source = job.sources[0]
-    attempt.enter("probing")
+    attempt.enter(Phase.PROBING)
     if _is_incompressible(tools.store, source):
-        attempt.enter("digesting")
+        attempt.enter(Phase.DIGESTING)
         reader = SourceReader(tools.store, source, on_read=attempt.step)
         for chunk in reader:
             attempt.advance(len(chunk))
@@ -132,14 +133,14 @@ def _write(tools: Tools, job: ClaimedJob, attempt: Attempt, compressed: Generato
     """Store what a codec or archive yields. After an error no part of it is left when the codec is waited for."""
 
     def checked() -> Generator[Chunk]:
-        attempt.enter("compressing")
+        attempt.enter(Phase.COMPRESSING)
         for chunk in compressed:
             # Slow levels yield empty chunks just for this.
             attempt.check()
             if chunk:
                 attempt.step()
                 yield chunk
-        attempt.enter("storing", bytes_done=job.size_bytes)
+        attempt.enter(Phase.STORING, bytes_done=job.size_bytes)
         attempt.allow(job.size_bytes / SLOWEST_DISK_BYTES_PER_SECOND)
 
     with closing(compressed):
@@ -148,7 +149,7 @@ def _write(tools: Tools, job: ClaimedJob, attempt: Attempt, compressed: Generato
 
 def _prove(tools: Tools, job: ClaimedJob, attempt: Attempt, target: Format, size_bytes: int, sha256: str) -> Made:
     codec, key = tools.codecs[target], result_key(job.id, job.epoch)
-    attempt.enter("verifying")
+    attempt.enter(Phase.VERIFYING)
     with tools.store.open(key) as file:
         stored = prove_file(file, codec, sha256, attempt)
     result = _stored(key, job.name + codec.suffix, codec, size_bytes, stored, coding=codec.coding)
@@ -183,7 +184,7 @@ def _make_archive(tools: Tools, job: ClaimedJob, attempt: Attempt) -> Made:
     packed = archive.pack(members, level=Level(job.level), threads=attempt.threads, finished=attempt.advance)
     size_bytes = _write(tools, job, attempt, packed)
     digests = tuple(reader.sha256 for reader in readers)
-    attempt.enter("verifying")
+    attempt.enter(Phase.VERIFYING)
     with tools.store.open(key) as file:
         stored = prove_archive(file, archive, list(map(ExpectedMember, names, digests)), attempt)
     name = job.name if job.name.lower().endswith(archive.suffix) else job.name + archive.suffix

@@ -16,6 +16,7 @@ from service.work.scan_process import ScanEnd, ScanOverdue, ScanProcess
 from service.work.source_reader import SourceReader
 from storage.files.file_store import FileStore
 from storage.jobs.job_attempts import ClaimedJob, ClaimedSource
+from storage.lifecycle import Phase
 
 CLEAN, FOUND = 0, 1
 """What a scanner exits with."""
@@ -39,7 +40,7 @@ def scan_sources(scanner: Scanner, store: FileStore, job: ClaimedJob, attempt: A
         AttemptStopped: as ``Attempt.check``.
         OSError: no process can be started just now.
     """
-    attempt.enter("scanning")
+    attempt.enter(Phase.SCANNING)
     for number, source in enumerate(job.sources, 1):
         # A scanner may think for as long as it likes within its time, with no step to be seen.
         attempt.allow(scanner.timeout_seconds)

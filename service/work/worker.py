@@ -122,7 +122,7 @@ class Worker:
         for held in self.running():
             each = held.attempt.doing(waits_for_database=is_waiting)
             if each is not None:
-                doing[f"{held.attempt.phase} job {held.job.id}"] = each
+                doing[f"{held.attempt.at} job {held.job.id}"] = each
         return doing
 
     def waits_in_vain_for(self) -> tuple[Trouble, float] | None:

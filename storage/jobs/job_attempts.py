@@ -34,7 +34,7 @@ from storage.errors import StaleAttempt
 from storage.ids import Key
 from storage.jobs.fair_turns import turn_again
 from storage.jobs.job_leaving import NEXT_VERSION, NO_LEASE, NO_PROGRESS, end_attempt, leave
-from storage.lifecycle import JobStatus
+from storage.lifecycle import AttemptOutcome, JobStatus, Phase
 from storage.messages.outbox import add_for_ended
 from storage.models import attempts, jobs, sources, status_literal
 from storage.trouble import Trouble
@@ -74,7 +74,7 @@ class ClaimedJob:
 class Progress:
     """How far an attempt has come, in bytes of the source."""
 
-    phase: str
+    phase: Phase
     bytes_done: int
     bytes_per_second: int | None
 
@@ -96,7 +96,11 @@ class StoredResult:
     stored_as_is: bool
 
 
-_QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)
+_QUEUED = status_literal(JobStatus.QUEUED)
+_RUNNING = status_literal(JobStatus.RUNNING)
+_SUCCEEDED = status_literal(JobStatus.SUCCEEDED)
+_FAILED = status_literal(JobStatus.FAILED)
+_CANCELLED = status_literal(JobStatus.CANCELLED)
 _ALWAYS: ColumnElement[bool] = literal_column("1 = 1")
 _WAS_CANCELLED = jobs.c.cancel_requested_at.is_not(None)
 _RESULT_COLUMNS = ("key", "name", "format", "media_type", "coding", "size_bytes", "sha256", "checksum")
@@ -124,7 +128,7 @@ def _claim() -> Update:
             lease_expires_at=Now() + bindparam("lease", type_=BigInteger),
             started_at=func.coalesce(jobs.c.started_at, Now()),
             version=NEXT_VERSION,
-            **{**NO_PROGRESS, "phase": "starting"},
+            **{**NO_PROGRESS, "phase": Phase.STARTING},
         )
         .returning(jobs)
     )
@@ -247,7 +251,7 @@ def finish(connection: Connection, job: ClaimedJob, result: StoredResult, digest
         raise StaleAttempt(job.id, job.epoch)
     proven = [{"job": job.seq, "place": place, "digest": digest} for place, digest in enumerate(digests)]
     connection.execute(_PROVEN_AND_KEPT if result.stored_as_is else _PROVEN_AND_GONE, proven)
-    end_attempt(connection, job, "succeeded", bytes_out=result.size_bytes, result_format=result.format)
+    end_attempt(connection, job, AttemptOutcome.SUCCEEDED, bytes_out=result.size_bytes, result_format=result.format)
     add_for_ended(connection, job.seq)
 
 
@@ -289,7 +293,7 @@ def fail(
         raise StaleAttempt(job.id, job.epoch)
     if drops_sources:
         connection.execute(_DROP_SOURCES, {"job": job.seq})
-    end_attempt(connection, job, "failed", code=code, detail=detail)
+    end_attempt(connection, job, AttemptOutcome.FAILED, code=code, detail=detail)
     return status[0].status
 
 
@@ -302,7 +306,7 @@ def confirm_cancel(connection: Connection, job: ClaimedJob) -> None:
     left = leave(connection, and_(_FENCE, _WAS_CANCELLED), _CANCELLED, is_final=_ALWAYS, fence=_fence_of(job))
     if not left:
         raise StaleAttempt(job.id, job.epoch)
-    end_attempt(connection, job, "cancelled")
+    end_attempt(connection, job, AttemptOutcome.CANCELLED)
 
 
 def release(connection: Connection, job: ClaimedJob) -> None:
@@ -311,7 +315,7 @@ def release(connection: Connection, job: ClaimedJob) -> None:
     Raises:
         StaleAttempt: the attempt is over.
     """
-    _give_back(connection, job, "released")
+    _give_back(connection, job, AttemptOutcome.RELEASED)
 
 
 def pause(connection: Connection, job: ClaimedJob, trouble: Trouble, *, pause_milliseconds: int) -> None:
@@ -322,10 +326,12 @@ def pause(connection: Connection, job: ClaimedJob, trouble: Trouble, *, pause_mi
     Raises:
         StaleAttempt: the attempt is over.
     """
-    _give_back(connection, job, "paused", trouble, run_at=Now() + pause_milliseconds)
+    _give_back(connection, job, AttemptOutcome.PAUSED, trouble, run_at=Now() + pause_milliseconds)
 
 
-def _give_back(connection: Connection, job: ClaimedJob, outcome: str, code: str = "", **changes: Any) -> None:
+def _give_back(
+    connection: Connection, job: ClaimedJob, outcome: AttemptOutcome, code: str = "", **changes: Any
+) -> None:
     left = leave(
         connection,
         _FENCE,

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, update
 
 from storage.database import Now
-from storage.jobs.work_totals import Outcome, count
-from storage.lifecycle import JobStatus
+from storage.jobs.work_totals import Counted, count
+from storage.lifecycle import AttemptOutcome, JobStatus
 from storage.messages.outbox import add_for_ended
 from storage.models import attempts, jobs
 
@@ -101,7 +101,7 @@ _END_ATTEMPT = (
 def end_attempt(
     connection: Connection,
     job: Attempted,
-    outcome: str,
+    outcome: AttemptOutcome,
     *,
     code: str = "",
     detail: str | None = None,
@@ -117,5 +117,5 @@ def end_attempt(
         "detail": detail and detail[:500],
     }
     milliseconds: int = connection.execute(_END_ATTEMPT, ended).scalar_one()
-    what = Outcome(result_format or job.format, outcome, code)
+    what = Counted(result_format or job.format, outcome, code)
     count(connection, what, milliseconds=milliseconds, bytes_in=job.size_bytes, bytes_out=bytes_out)

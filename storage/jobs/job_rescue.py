@@ -12,11 +12,18 @@ from sqlalchemy import Connection, and_, case, func, literal_column, select
 
 from storage.database import Now
 from storage.jobs.job_leaving import LeftJob, end_attempt, leave
-from storage.lifecycle import JobStatus
+from storage.lifecycle import AttemptOutcome, JobStatus
 from storage.messages.deliveries import release_sender
 from storage.models import jobs, status_literal
 
-_QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)
+_QUEUED = status_literal(JobStatus.QUEUED)
+_RUNNING = status_literal(JobStatus.RUNNING)
+_FAILED = status_literal(JobStatus.FAILED)
+_CANCELLED = status_literal(JobStatus.CANCELLED)
+WORKER_LOST = "worker_lost"
+WORKER_STALLED = "worker_stalled"
+"""What jobs have failed of whose workers could not do it any more; ``service.failures`` has the sentences."""
+
 _WAS_CANCELLED = jobs.c.cancel_requested_at.is_not(None)
 
 
@@ -35,7 +42,7 @@ def rescue_worker(connection: Connection, worker_id: str, *, is_blamed: bool, ma
         detail = f"The worker died {max_losses} times while it worked on this file alone."
         changes |= {
             "is_isolated": True,
-            "error_code": case((is_spent, "worker_lost"), else_=jobs.c.error_code),
+            "error_code": case((is_spent, WORKER_LOST), else_=jobs.c.error_code),
             "error_detail": case((is_spent, detail), else_=jobs.c.error_detail),
         }
     left = leave(
@@ -46,7 +53,7 @@ def rescue_worker(connection: Connection, worker_id: str, *, is_blamed: bool, ma
         **changes,
     )
     for job in left:
-        end_attempt(connection, job, "worker_lost" if is_blamed else "interrupted")
+        end_attempt(connection, job, AttemptOutcome.WORKER_LOST if is_blamed else AttemptOutcome.INTERRUPTED)
     release_sender(connection, worker_id)
     return left
 
@@ -60,9 +67,9 @@ def rescue_lapsed(connection: Connection) -> list[LeftJob]:
         case((_WAS_CANCELLED, _CANCELLED), (is_spent, _FAILED), else_=_QUEUED),
         is_final=_WAS_CANCELLED | is_spent,
         is_isolated=True,
-        error_code="worker_stalled",
+        error_code=WORKER_STALLED,
         error_detail="The worker stopped answering while it worked on this file.",
     )
     for job in left:
-        end_attempt(connection, job, "stalled")
+        end_attempt(connection, job, AttemptOutcome.STALLED)
     return left

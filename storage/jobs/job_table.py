@@ -17,7 +17,7 @@ from storage.database import Now, Prepared, Proven
 from storage.errors import JobConflict, JobNotFound, TooManyRetries
 from storage.ids import Key
 from storage.jobs.fair_turns import next_turn, turn_again
-from storage.lifecycle import JobStatus
+from storage.lifecycle import ENDINGS, RETRYABLE, UNDER_WAY, JobStatus
 from storage.messages.outbox import add_for_ended, has_pending
 from storage.models import jobs, sources, status_literal
 
@@ -51,7 +51,13 @@ class NewJob:
     """As limits count addresses; empty: exempt from them."""
 
 
-_QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED = map(status_literal, JobStatus)
+_QUEUED = status_literal(JobStatus.QUEUED)
+_RUNNING = status_literal(JobStatus.RUNNING)
+_CANCELLED = status_literal(JobStatus.CANCELLED)
+_EXPIRED = status_literal(JobStatus.EXPIRED)
+_UNDER_WAY = [status_literal(status) for status in UNDER_WAY]
+_ENDED = [status_literal(status) for status in ENDINGS]
+_RETRYABLE = [status_literal(status) for status in RETRYABLE]
 _NEXT_VERSION = jobs.c.version + 1
 _GIVEN = (
     "id", "manage_key_digest", "name", "format", "level", "ttl_milliseconds", "max_attempts",
@@ -116,7 +122,7 @@ def cancel(connection: Connection, job_id: str) -> JobStatus:
     """
     statement = (
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status.in_([_QUEUED, _RUNNING]), jobs.c.cancel_requested_at.is_(None))
+        .where(jobs.c.id == job_id, jobs.c.status.in_(_UNDER_WAY), jobs.c.cancel_requested_at.is_(None))
         .values(
             cancel_requested_at=Now(),
             status=case((jobs.c.status == _RUNNING, _RUNNING), else_=_CANCELLED),
@@ -147,12 +153,12 @@ def retry(connection: Connection, job_id: str, *, attempts_more: int, max_retrie
         TooManyRetries: it was retried ``max_retries`` times.
     """
     found = connection.execute(select(jobs.c.seq, jobs.c.status, jobs.c.retries).where(jobs.c.id == job_id)).first()
-    is_retryable = found is not None and JobStatus(found.status) in (JobStatus.FAILED, JobStatus.CANCELLED)
+    is_retryable = found is not None and JobStatus(found.status) in RETRYABLE
     if found is not None and is_retryable and max_retries is not None and found.retries >= max_retries:
         raise TooManyRetries(job_id)
     statement = (
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status.in_([_FAILED, _CANCELLED]), ~_LACKS_SOURCES)
+        .where(jobs.c.id == job_id, jobs.c.status.in_(_RETRYABLE), ~_LACKS_SOURCES)
         .values(
             status=_QUEUED,
             run_at=Now(),
@@ -176,7 +182,7 @@ def note_source_lost(connection: Connection, job_id: str, *, code: str) -> bool:
     """
     statement = (
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status.in_([_FAILED, _CANCELLED]), jobs.c.error_code.is_distinct_from(code))
+        .where(jobs.c.id == job_id, jobs.c.status.in_(_RETRYABLE), jobs.c.error_code.is_distinct_from(code))
         .values(error_code=code, error_detail=None, version=_NEXT_VERSION)
     )
     return bool(connection.execute(statement).rowcount)
@@ -212,7 +218,7 @@ def _keys_of(connection: Connection, seqs: Sequence[int]) -> list[Key]:
 
 def expire(connection: Connection, *, grave_milliseconds: int, limit: int) -> list[Key]:
     """Expire up to ``limit`` ended jobs whose time is over, and audit it; return the keys whose files to delete."""
-    due = select(jobs.c.seq).where(jobs.c.expires_at <= Proven(), jobs.c.status.in_([_SUCCEEDED, _FAILED, _CANCELLED]))
+    due = select(jobs.c.seq).where(jobs.c.expires_at <= Proven(), jobs.c.status.in_(_ENDED))
     seqs = connection.execute(due.limit(limit)).scalars().all()
     keys = _keys_of(connection, seqs)
     connection.execute(

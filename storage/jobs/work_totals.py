@@ -6,15 +6,16 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
+from storage.lifecycle import AttemptOutcome
 from storage.models import work_totals
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Counted:
     """What one counter counts: attempts at this format that ended so, for this reason (empty: none)."""
 
     of_format: str
-    how: str
+    how: AttemptOutcome
     code: str
 
 
@@ -43,7 +44,7 @@ _FIRST_COUNT = insert(work_totals).values(
 )
 
 
-def count(connection: Connection, what: Outcome, *, milliseconds: int, bytes_in: int, bytes_out: int) -> None:
+def count(connection: Connection, what: Counted, *, milliseconds: int, bytes_in: int, bytes_out: int) -> None:
     """Add one ended attempt, in the transaction that ends it."""
     values = asdict(what) | {"took": milliseconds, "read": bytes_in, "made": bytes_out}
     if connection.execute(_COUNT, values).rowcount == 0:

@@ -25,14 +25,13 @@ from sqlalchemy import (
 )
 
 from storage.database import Now
-from storage.lifecycle import MessageKind, MessageStatus
+from storage.lifecycle import DeliveryOutcome, MessageKind, MessageStatus
 from storage.messages.due_messages import is_due
 from storage.models import deliveries, delivery_totals, outbox, status_literal
 
-INTERRUPTED = "interrupted"
-"""The outcome of a delivery whose sender died: whether the other side took the message is not known."""
-
-_PENDING, _SENT, _FAILED = map(status_literal, MessageStatus)
+_PENDING = status_literal(MessageStatus.PENDING)
+_SENT = status_literal(MessageStatus.SENT)
+_FAILED = status_literal(MessageStatus.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ _CLAIM = (
     .returning(outbox)
 )
 _OPEN = and_(deliveries.c.message_id == bindparam("message"), deliveries.c.ended_at.is_(None))
-_INTERRUPT = update(deliveries).where(_OPEN).values(ended_at=Now(), outcome=INTERRUPTED)
+_INTERRUPT = update(deliveries).where(_OPEN).values(ended_at=Now(), outcome=DeliveryOutcome.INTERRUPTED)
 _NUMBER = func.coalesce(func.max(deliveries.c.number), 0) + 1
 _BEGIN = (
     insert(deliveries)
@@ -87,7 +86,7 @@ def claim(connection: Connection, sender: str, seq: int, *, lease_milliseconds: 
 def _begin(connection: Connection, row: RowMapping) -> ClaimedMessage:
     # Left open by a sender whose lease ran out.
     if connection.execute(_INTERRUPT, {"message": row["id"]}).rowcount:
-        _count(connection, row["kind"], INTERRUPTED)
+        _count(connection, row["kind"], DeliveryOutcome.INTERRUPTED)
     number: int = connection.execute(_BEGIN, {"message": row["id"]}).scalar_one()
     return ClaimedMessage(
         seq=row["seq"],
@@ -107,7 +106,7 @@ def _begin(connection: Connection, row: RowMapping) -> ClaimedMessage:
 class DeliveryEnd:
     """How a delivery ended: what is written down of it, and counted."""
 
-    outcome: str
+    outcome: DeliveryOutcome
     status_code: int | None
     detail: str | None
 
@@ -145,7 +144,7 @@ def _end(connection: Connection, message: ClaimedMessage, end: DeliveryEnd, **ch
     return True
 
 
-def _count(connection: Connection, kind: str, outcome: str) -> None:
+def _count(connection: Connection, kind: str, outcome: DeliveryOutcome) -> None:
     totals = delivery_totals.c
     same = and_(totals.kind == kind, totals.outcome == outcome)
     grown = update(delivery_totals).where(same).values(deliveries=totals.deliveries + 1)
@@ -160,7 +159,7 @@ def release_sender(connection: Connection, sender: str) -> int:
     rows = connection.execute(update(outbox).where(held).values(freed).returning(outbox.c.id, outbox.c.kind)).all()
     for message_id, kind in rows:
         connection.execute(_INTERRUPT, {"message": message_id})
-        _count(connection, kind, INTERRUPTED)
+        _count(connection, kind, DeliveryOutcome.INTERRUPTED)
     return len(rows)
 
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.job_document import told_as
 from storage.audit_table import Action, Actor
-from storage.lifecycle import JobStatus, MessageKind, MessageStatus
+from storage.lifecycle import ENDINGS, DeliveryOutcome, JobStatus, MessageKind, MessageStatus, Phase
 from storage.trouble import Trouble
 
 
@@ -23,9 +24,7 @@ class Shape(BaseModel):
 class Progress(Shape):
     """How far an attempt is."""
 
-    phase: str | None = Field(
-        description="starting, scanning, probing, compressing, digesting, verifying, storing; null if idle"
-    )
+    phase: str | None = Field(description=f"{', '.join(Phase)}; null if idle")
     percent: float = Field(ge=0, le=100, description="Never falls within an attempt; 100 only on success.")
     bytes_done: int = Field(description="Bytes of the source, in this phase.")
     bytes_total: int
@@ -151,7 +150,7 @@ class AuditPage(Shape):
 class JobEnded(Shape):
     """What a webhook brings."""
 
-    type: Literal["job.succeeded", "job.failed", "job.cancelled"]
+    type: str = Field(json_schema_extra={"enum": list(map(told_as, ENDINGS))})
     timestamp: str = Field(description="When the job ended.")
     data: Job = Field(description="The status as it was then.")
 
@@ -162,7 +161,7 @@ class Delivery(Shape):
     number: int
     started_at: str
     ended_at: str | None
-    outcome: Literal["delivered", "failed", "refused", "limited", "interrupted"] | None = Field(
+    outcome: DeliveryOutcome | None = Field(
         description="refused: never to be tried again; interrupted: the sender died, so it may have arrived."
     )
     status_code: int | None = Field(description="Of HTTP, or of SMTP.")
@@ -175,7 +174,7 @@ class Message(Shape):
     id: str = Field(pattern="^[a-z2-7]{26}$")
     kind: MessageKind
     target: str = Field(description="The URL, or the address.")
-    type: str = Field(description="job.succeeded, job.failed or job.cancelled.")
+    type: str = Field(description=f"One of {', '.join(map(told_as, ENDINGS))}.")
     status: MessageStatus
     created_at: str
     ended_at: str | None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from service.codecs.terms import TRANSCODED
 from service.errors import RESULT_DAMAGED
 from service.job_document import (
     document,
@@ -19,9 +20,6 @@ from service.job_document import (
 from service.language import Words
 from storage.jobs.job_views import LAST_POSITION
 from storage.lifecycle import JobStatus
-
-TRANSCODED = frozenset({"zstd", "brotli", "xz", "tar.zst"})
-"""Formats of results that are offered as .gz too."""
 
 Row = Mapping[str, Any]
 
@@ -52,7 +50,7 @@ def state(row: Row, say: Words) -> str:
             return _outcome(row, say)
         case JobStatus.FAILED:
             return say("state.failed")
-        case _:
+        case JobStatus.CANCELLED | JobStatus.EXPIRED:
             return say("state.cancelled")
 
 
@@ -104,6 +102,11 @@ def reason(row: Row, say: Words) -> tuple[str, str, str] | None:
         return None
     code = row["error_code"]
     return say.or_else(f"failure.{code}", "state.failed"), say.or_else(f"advice.{code}", "advice.other"), code
+
+
+def shown_status(row: Row) -> JobStatus:
+    """Return the status as a row of the page shows it: what is damaged is shown like what has failed."""
+    return JobStatus.FAILED if is_damaged(row) else JobStatus(row["status"])
 
 
 def title(row: Row, say: Words) -> str:

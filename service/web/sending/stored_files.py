@@ -25,7 +25,7 @@ from storage.ids import Key
 from storage.jobs.job_table import note_source_lost
 from storage.jobs.job_views import job_sources
 from storage.jobs.result_damage import note_damaged
-from storage.lifecycle import JobStatus
+from storage.lifecycle import RETRYABLE
 
 _log = logging.getLogger("vacpack.downloads")
 
@@ -73,7 +73,7 @@ async def check_sources(parts: Parts, job_id: str) -> None:
     """
     row = answers.snapshot_of(parts, job_id).row
     check_not_malicious(row)
-    if row["status"] not in (JobStatus.FAILED, JobStatus.CANCELLED):
+    if row["status"] not in RETRYABLE:
         return
     keys = [source["key"] for source in await parts.read(partial(job_sources, job_id=job_id))]
     if not await parts.call(_are_there, parts.store, keys):

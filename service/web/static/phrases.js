@@ -69,7 +69,8 @@ function jobState(job, done) {
       return isDamaged(job) ? say("state.damaged") : outcome(job);
     case "failed":
       return say("state.failed");
-    default:
+    case "cancelled":
+    case "expired":
       return say("state.cancelled");
   }
 }

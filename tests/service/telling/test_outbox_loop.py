@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from sqlalchemy import Connection
 
-from service.telling.notify import RETRY_PAUSES_SECONDS, Delivery, Message, NotSetUp, Outcome
+from service.telling.notify import RETRY_PAUSES_SECONDS, Delivery, Message, NotSetUp
 from service.telling.outbox_loop import MAX_PER_RECEIVER, OutboxLoop
 from storage.database import Database
 from storage.jobs import job_table
-from storage.lifecycle import MessageKind
+from storage.lifecycle import DeliveryOutcome, MessageKind
 from storage.messages import outbox
 from storage.messages.deliveries import release_sender
 from storage.messages.outbox import Subscriber
@@ -26,8 +26,8 @@ from tests.storage.messages.test_deliveries import deliveries, ended, second_end
 from tests.storage.messages.test_outbox import HOOK, MAIL, messages
 
 SENDER = "w" * 26
-DELIVERED = Delivery(Outcome.DELIVERED, 200)
-BROKEN = Delivery(Outcome.FAILED, 500, "It broke.")
+DELIVERED = Delivery(DeliveryOutcome.DELIVERED, 200)
+BROKEN = Delivery(DeliveryOutcome.FAILED, 500, "It broke.")
 
 
 class Scripted:
@@ -131,7 +131,7 @@ def test_after_the_last_try_the_message_has_failed(database: Database) -> None:
 
 def test_one_that_refuses_for_good_is_asked_once(database: Database) -> None:
     job_id = ended(database)
-    messenger = Scripted(Delivery(Outcome.REFUSED, 410))
+    messenger = Scripted(Delivery(DeliveryOutcome.REFUSED, 410))
     with draining(database, messenger):
         until(lambda: status_of(database, job_id) == "failed")
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from service.telling.mail import Letterhead, Mailer
-from service.telling.notify import Delivery, Message, Outcome
+from service.telling.notify import Delivery, Message
 from service.telling.smtp import MailServer
 from service.values.email_address import read_sender
+from storage.lifecycle import DeliveryOutcome
 from tests.mail_server import PASSWORD, USER, Certificate, Inbox, make_certificate, serving, talking
 from tests.service.telling.test_mail import MESSAGE_ID, SUCCEEDED
 
@@ -60,7 +61,7 @@ def test_a_message_that_is_taken_is_delivered() -> None:
     with serving(inbox) as port:
         delivery = mailer(port).send(message(name="年度 报告.pdf"))
 
-    assert delivery == Delivery(Outcome.DELIVERED, 250)
+    assert delivery == Delivery(DeliveryOutcome.DELIVERED, 250)
     assert (inbox.senders, inbox.recipients) == (["no-reply@up.example"], [ANN])
     assert inbox.letters[0]["Subject"] == "年度 报告.pdf is ready: 6.89 MB → 1.23 MB"
     assert inbox.letters[0]["Message-ID"] == f"<{MESSAGE_ID}@up.example>"
@@ -74,7 +75,7 @@ def test_each_of_many_gets_a_message_that_names_nobody_else() -> None:
         sender = mailer(port)
         outcomes = {sender.send(message(target)).outcome for target in targets}
 
-    assert outcomes == {Outcome.DELIVERED}
+    assert outcomes == {DeliveryOutcome.DELIVERED}
     assert [letter["To"] for letter in inbox.letters] == targets
     assert inbox.recipients == targets
 
@@ -87,8 +88,8 @@ def test_a_server_that_says_not_now_is_asked_again(command: str) -> None:
         first, second = sender.send(message()), sender.send(message())
 
     detail = "The mail server answered: 451 4.7.1 Greylisted"
-    assert first == Delivery(Outcome.FAILED, 451, detail)
-    assert second.outcome is Outcome.DELIVERED
+    assert first == Delivery(DeliveryOutcome.FAILED, 451, detail)
+    assert second.outcome is DeliveryOutcome.DELIVERED
     assert len(inbox.letters) == 1
 
 
@@ -97,19 +98,19 @@ def test_a_server_that_says_never_is_believed(command: str) -> None:
     with serving(Inbox({command: ["550 5.1.1 No such\x07 user"]})) as port:
         delivery = mailer(port).send(message())
 
-    assert delivery == Delivery(Outcome.REFUSED, 550, "The mail server answered: 550 5.1.1 No such user")
+    assert delivery == Delivery(DeliveryOutcome.REFUSED, 550, "The mail server answered: 550 5.1.1 No such user")
 
 
 def test_a_server_that_hangs_up_with_421_is_asked_again() -> None:
     with serving(Inbox({"RCPT": ["421 4.3.2 Closing"]})) as port:
-        assert mailer(port).send(message()).outcome is Outcome.FAILED
+        assert mailer(port).send(message()).outcome is DeliveryOutcome.FAILED
 
 
 def test_a_login_that_is_wanted_can_be_mended(certificate: Certificate) -> None:
     with serving(Inbox(), tls_context=certificate.of_server(), auth_required=True) as port:
         delivery = mailer(port, certificate.believed(), security="starttls").send(message())
 
-    assert (delivery.outcome, delivery.status_code) == (Outcome.FAILED, 530)
+    assert (delivery.outcome, delivery.status_code) == (DeliveryOutcome.FAILED, 530)
 
 
 def test_starttls_secures_the_message_and_the_login(certificate: Certificate) -> None:
@@ -119,7 +120,7 @@ def test_starttls_secures_the_message_and_the_login(certificate: Certificate) ->
         sender = mailer(port, certificate.believed(), security="starttls", user=USER, password=PASSWORD)
         delivery = sender.send(message())
 
-    assert delivery.outcome is Outcome.DELIVERED
+    assert delivery.outcome is DeliveryOutcome.DELIVERED
     assert inbox.is_secured == [True]
     assert inbox.logins == [USER]
 
@@ -127,7 +128,7 @@ def test_starttls_secures_the_message_and_the_login(certificate: Certificate) ->
 def test_tls_from_the_start_secures_the_message(certificate: Certificate) -> None:
     inbox = Inbox()
     with serving(inbox, tls=certificate.of_server()) as port:
-        assert mailer(port, certificate.believed(), security="tls").send(message()).outcome is Outcome.DELIVERED
+        assert mailer(port, certificate.believed(), security="tls").send(message()).outcome is DeliveryOutcome.DELIVERED
 
     assert inbox.is_secured == [True]
 
@@ -141,7 +142,7 @@ def test_a_server_nobody_vouches_for_gets_nothing(security: str, certificate: Ce
     with serving(inbox, **secured) as port:
         delivery = mailer(port, security=security).send(message())
 
-    assert delivery == Delivery(Outcome.FAILED, detail="The mail server could not be used.")
+    assert delivery == Delivery(DeliveryOutcome.FAILED, detail="The mail server could not be used.")
     assert inbox.letters == []
 
 
@@ -151,7 +152,7 @@ def test_a_certificate_of_another_name_is_not_believed(security: str, tmp_path: 
     inbox = Inbox()
     secured: dict[str, Any] = {"tls": other.of_server()} if security == "tls" else {"tls_context": other.of_server()}
     with serving(inbox, **secured) as port:
-        assert mailer(port, other.believed(), security=security).send(message()).outcome is Outcome.FAILED
+        assert mailer(port, other.believed(), security=security).send(message()).outcome is DeliveryOutcome.FAILED
 
     assert inbox.letters == []
 
@@ -161,7 +162,7 @@ def test_a_server_without_starttls_gets_neither_password_nor_message() -> None:
     with serving(inbox, authenticator=inbox.authenticate, auth_require_tls=False) as port:
         delivery = mailer(port, security="starttls", user=USER, password=PASSWORD).send(message())
 
-    assert delivery.outcome is Outcome.FAILED
+    assert delivery.outcome is DeliveryOutcome.FAILED
     assert (inbox.logins, inbox.letters) == ([], [])
 
 
@@ -173,7 +174,7 @@ def test_a_wrong_password_can_be_mended_and_is_not_logged(
         sender = mailer(port, certificate.believed(), security="starttls", user=USER, password="wrong-secret")
         delivery = sender.send(message())
 
-    assert delivery == Delivery(Outcome.FAILED, detail="The mail server could not be used.")
+    assert delivery == Delivery(DeliveryOutcome.FAILED, detail="The mail server could not be used.")
     told = [
         (record.message, vars(record)["reason"]) for record in caplog.records if record.name == "service.telling.mail"
     ]
@@ -185,7 +186,7 @@ def test_nobody_at_the_port_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-    assert mailer(port).send(message()).outcome is Outcome.FAILED
+    assert mailer(port).send(message()).outcome is DeliveryOutcome.FAILED
 
 
 def lines_of(connection: socket.socket) -> Iterator[bytes]:
@@ -246,7 +247,7 @@ def test_a_server_that_stalls_is_left_when_the_time_is_over(stall: str) -> None:
 
         # A twentieth of what the slowest of them would take: room for a busy machine.
         assert time.monotonic() - began < 10
-    assert delivery == Delivery(Outcome.FAILED, detail="The mail server could not be used.")
+    assert delivery == Delivery(DeliveryOutcome.FAILED, detail="The mail server could not be used.")
 
 
 def test_tls_that_stalls_is_left_too(certificate: Certificate) -> None:
@@ -258,7 +259,7 @@ def test_tls_that_stalls_is_left_too(certificate: Certificate) -> None:
         sender = mailer(port, certificate.believed(), security="tls", timeout_seconds=0.5)
         began = time.monotonic()
 
-        assert sender.send(message()).outcome is Outcome.FAILED
+        assert sender.send(message()).outcome is DeliveryOutcome.FAILED
         assert time.monotonic() - began < 10
 
 
@@ -276,7 +277,7 @@ def test_a_handshake_has_what_is_left_of_the_time() -> None:
     with talking(talk) as port:
         began = time.monotonic()
 
-        assert mailer(port, security="starttls", timeout_seconds=4).send(message()).outcome is Outcome.FAILED
+        assert mailer(port, security="starttls", timeout_seconds=4).send(message()).outcome is DeliveryOutcome.FAILED
         # The library would begin its 4 s anew.
         assert time.monotonic() - began < 6
 
@@ -306,7 +307,7 @@ def test_a_name_that_is_not_looked_up_is_left_when_the_time_is_over() -> None:
 
         assert time.monotonic() - began < 10
         stall.set()
-    assert delivery.outcome is Outcome.FAILED
+    assert delivery.outcome is DeliveryOutcome.FAILED
 
 
 @contextmanager
@@ -332,7 +333,7 @@ def test_addresses_that_swallow_everything_share_the_time_and_leave_some_for_the
     ):
         delivery = mailer(port, host="mail.test", timeout_seconds=6).send(message())
 
-    assert delivery.outcome is Outcome.DELIVERED
+    assert delivery.outcome is DeliveryOutcome.DELIVERED
 
 
 def test_addresses_that_swallow_everything_are_left_when_the_time_is_over() -> None:
@@ -348,7 +349,7 @@ def test_addresses_that_swallow_everything_are_left_when_the_time_is_over() -> N
 
         # Six times 2 s would be twelve.
         assert time.monotonic() - began < 8
-    assert delivery.outcome is Outcome.FAILED
+    assert delivery.outcome is DeliveryOutcome.FAILED
 
 
 def hang_up_after(command: bytes) -> Callable[[socket.socket], None]:
@@ -368,12 +369,12 @@ def hang_up_after(command: bytes) -> Callable[[socket.socket], None]:
 @pytest.mark.parametrize("command", [b"ehlo", b"mail", b"rcpt", b"data", b"Subject", b".\r\n"])
 def test_a_server_that_hangs_up_is_asked_again(command: bytes) -> None:
     with talking(hang_up_after(command)) as port:
-        assert mailer(port).send(message()).outcome is Outcome.FAILED
+        assert mailer(port).send(message()).outcome is DeliveryOutcome.FAILED
 
 
 def test_a_server_that_hangs_up_instead_of_a_goodbye_has_taken_it() -> None:
     with talking(_takes_and_hangs_up) as port:
-        assert mailer(port).send(message()) == Delivery(Outcome.DELIVERED, 250)
+        assert mailer(port).send(message()) == Delivery(DeliveryOutcome.DELIVERED, 250)
 
 
 def _takes_and_hangs_up(connection: socket.socket) -> None:
@@ -391,4 +392,4 @@ def test_what_is_no_mail_server_is_asked_again_and_not_believed(greeting: bytes)
         connection.sendall(greeting)
 
     with talking(talk) as port:
-        assert mailer(port).send(message()).outcome is Outcome.FAILED
+        assert mailer(port).send(message()).outcome is DeliveryOutcome.FAILED

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from service.job_document import document
-from service.telling.notify import JITTER, RETRY_PAUSES_SECONDS, Delivery, Message, Outcome, pause_after
+from service.telling.notify import JITTER, RETRY_PAUSES_SECONDS, Delivery, Message, pause_after
 from service.telling.safe_http import SafeClient
 from service.telling.webhooks import Webhooks
 from service.values.target import read_networks
 from service.values.webhook_signature import read_secrets, signature
 from storage.database import Database
 from storage.jobs.job_views import job_rows
-from storage.lifecycle import JobStatus
+from storage.lifecycle import DeliveryOutcome, JobStatus
 from tests.receiver import OK, OPENED, Answer, receiving, silence, status
 from tests.storage.job_builder import Row, bring_to
 
@@ -112,25 +112,27 @@ def test_another_delivery_sends_the_same_bytes_and_id_with_its_own_time(database
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
 def test_any_2xx_is_success(database: Database, code: int) -> None:
-    assert send(database, status(code)) == Delivery(Outcome.DELIVERED, code)
+    assert send(database, status(code)) == Delivery(DeliveryOutcome.DELIVERED, code)
 
 
 @pytest.mark.parametrize("code", [301, 302, 304, 308, 400, 401, 404, 429, 500, 503])
 def test_all_else_is_tried_again(database: Database, code: int) -> None:
     delivery = send(database, status(code, "Location: http://127.0.0.1:9/"))
 
-    assert (delivery.outcome, delivery.status_code) == (Outcome.FAILED, code)
+    assert (delivery.outcome, delivery.status_code) == (DeliveryOutcome.FAILED, code)
 
 
 def test_410_is_the_end(database: Database) -> None:
     delivery = send(database, status(410))
 
-    assert (delivery.outcome, delivery.status_code) == (Outcome.REFUSED, 410)
+    assert (delivery.outcome, delivery.status_code) == (DeliveryOutcome.REFUSED, 410)
     assert pause_after(1, delivery) is None
 
 
 def test_a_receiver_that_stalls_is_told_as_such(database: Database) -> None:
-    assert send(database, silence, timeout=0.3) == Delivery(Outcome.FAILED, None, "No whole answer came within 0.3 s.")
+    assert send(database, silence, timeout=0.3) == Delivery(
+        DeliveryOutcome.FAILED, None, "No whole answer came within 0.3 s."
+    )
 
 
 def test_a_url_that_may_not_be_called_any_more_is_a_failure(database: Database) -> None:
@@ -139,7 +141,7 @@ def test_a_url_that_may_not_be_called_any_more_is_a_failure(database: Database) 
     with receiving() as receiver:
         delivery = closed.send(Message(ID, receiver.url, "en", ended(database)))
 
-    assert (delivery.outcome, receiver.connections) == (Outcome.FAILED, 0)
+    assert (delivery.outcome, receiver.connections) == (DeliveryOutcome.FAILED, 0)
 
 
 def test_no_secret_stands_in_what_is_told_of_a_delivery(database: Database) -> None:
@@ -155,7 +157,7 @@ def test_a_pause_the_receiver_asks_for_is_heard(database: Database, field: str, 
     assert send(database, status(503, f"Retry-After: {field}")).pause_seconds == seconds
 
 
-FAILED = Delivery(Outcome.FAILED)
+FAILED = Delivery(DeliveryOutcome.FAILED)
 
 
 def test_pauses_follow_the_schedule_and_its_jitter_and_then_end() -> None:
@@ -168,9 +170,9 @@ def test_pauses_follow_the_schedule_and_its_jitter_and_then_end() -> None:
 
 
 def test_a_longer_pause_that_was_asked_for_is_kept_up_to_the_longest() -> None:
-    assert pause_after(1, Delivery(Outcome.FAILED, pause_seconds=900)) == 900
-    assert pause_after(1, Delivery(Outcome.FAILED, pause_seconds=10**9)) == RETRY_PAUSES_SECONDS[-1]
+    assert pause_after(1, Delivery(DeliveryOutcome.FAILED, pause_seconds=900)) == 900
+    assert pause_after(1, Delivery(DeliveryOutcome.FAILED, pause_seconds=10**9)) == RETRY_PAUSES_SECONDS[-1]
 
 
 def test_what_has_arrived_is_not_sent_again() -> None:
-    assert pause_after(1, Delivery(Outcome.DELIVERED, 200)) is None
+    assert pause_after(1, Delivery(DeliveryOutcome.DELIVERED, 200)) is None

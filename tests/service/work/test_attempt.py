@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from service.work.attempt import Attempt, Cancelled, Fenced, Released
 from service.work.pulse import Doing
 from storage.jobs.job_attempts import Progress
+from storage.lifecycle import Phase
 
 
 class Clock:
@@ -24,7 +27,7 @@ def test_progress_tells_phase_bytes_and_a_smoothed_rate() -> None:
     attempt = Attempt(10_000, clock=clock)
     assert attempt.progress() == Progress("starting", 0, None)
 
-    attempt.enter("compressing")
+    attempt.enter(Phase.COMPRESSING)
     assert attempt.progress() == Progress("compressing", 0, None)
     clock.now += 1
     attempt.advance(1000)
@@ -40,14 +43,14 @@ def test_progress_tells_phase_bytes_and_a_smoothed_rate() -> None:
 def test_a_steady_rate_is_told_as_it_is_and_a_new_phase_begins_without_one() -> None:
     clock = Clock()
     attempt = Attempt(10_000, clock=clock)
-    attempt.enter("compressing")
+    attempt.enter(Phase.COMPRESSING)
     for _ in range(5):
         attempt.advance(500)
         clock.now += 0.5
         attempt.progress()
     assert attempt.progress() == Progress("compressing", 2500, 1000)
 
-    attempt.enter("verifying")
+    attempt.enter(Phase.VERIFYING)
 
     assert attempt.progress() == Progress("verifying", 0, None)
 
@@ -69,14 +72,14 @@ def test_the_first_order_to_stop_is_the_one_that_counts() -> None:
         attempt.check()
     attempt.advance(1)
     with pytest.raises(Cancelled):
-        attempt.enter("verifying")
+        attempt.enter(Phase.VERIFYING)
     assert not issubclass(Fenced, Cancelled)
 
 
 def test_the_guess_whether_it_ends_in_time_goes_by_the_rate() -> None:
     clock = Clock()
     attempt = Attempt(10_000, clock=clock)
-    attempt.enter("compressing")
+    attempt.enter(Phase.COMPRESSING)
     attempt.progress()
     assert attempt.may_end_within(0.1)
 
@@ -97,7 +100,8 @@ def test_what_gets_on_is_a_step_and_what_only_waits_or_looks_is_none() -> None:
         return doing.steps
 
     seen = [steps()]
-    for gets_on in (lambda: attempt.enter("compressing"), lambda: attempt.advance(1), attempt.step, attempt.computed):
+    begin = partial(attempt.enter, Phase.COMPRESSING)
+    for gets_on in (begin, partial(attempt.advance, 1), attempt.step, attempt.computed):
         gets_on()
         seen.append(steps())
     attempt.check()
@@ -109,22 +113,22 @@ def test_what_gets_on_is_a_step_and_what_only_waits_or_looks_is_none() -> None:
 
 def test_recording_the_end_is_not_judged_while_the_database_cannot_be_written() -> None:
     attempt = Attempt(100)
-    attempt.enter("storing")
+    attempt.enter(Phase.STORING)
     assert attempt.doing(waits_for_database=True) is not None
 
     attempt.computed()
 
-    assert attempt.phase == "recording"
+    assert attempt.at == "recording"
     assert attempt.doing(waits_for_database=True) is None
     assert attempt.doing(waits_for_database=False) is not None
 
 
 def test_a_phase_that_may_take_longer_says_so_and_the_next_does_not() -> None:
     attempt = Attempt(100)
-    attempt.enter("storing")
+    attempt.enter(Phase.STORING)
     attempt.allow(25)
     assert attempt.doing(waits_for_database=False) == Doing(2, 25)
 
-    attempt.enter("verifying")
+    attempt.enter(Phase.VERIFYING)
 
     assert attempt.doing(waits_for_database=False) == Doing(3)

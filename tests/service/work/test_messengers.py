@@ -9,10 +9,10 @@ import pytest
 
 from service.settings import Settings
 from service.telling.mail import Mailer
-from service.telling.notify import Message, Outcome
+from service.telling.notify import Message
 from service.work.messengers import messengers, own_name
 from service.work.work_settings import WorkSettings, work_settings
-from storage.lifecycle import MessageKind
+from storage.lifecycle import DeliveryOutcome, MessageKind
 
 MAIL = {
     "smtp_host": "mail.example",
@@ -39,7 +39,7 @@ def test_a_worker_that_knows_a_mail_server_sends_e_mail(tmp_path: Path) -> None:
 def test_messages_of_before_wait_where_e_mail_is_off(missing: str, tmp_path: Path) -> None:
     messenger = messengers(settings_with(tmp_path, **MAIL | {missing: ""}))[MessageKind.EMAIL]
 
-    assert messenger.send(Message("m" * 26, "ann@mail.example", "en", {})).outcome is Outcome.FAILED
+    assert messenger.send(Message("m" * 26, "ann@mail.example", "en", {})).outcome is DeliveryOutcome.FAILED
 
 
 @pytest.mark.parametrize(

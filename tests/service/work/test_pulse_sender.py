@@ -20,6 +20,7 @@ from service.work.pulse_sender import PulseSender
 from service.work.worker import Worker
 from storage.errors import StorageFull, StorageLost
 from storage.jobs.job_attempts import ClaimedJob
+from storage.lifecycle import Phase
 from storage.trouble import Trouble
 from tests.service.work.bench import WORKER, Bench, until
 
@@ -184,9 +185,9 @@ def test_a_pulse_tells_of_the_start_and_then_of_each_attempt(pipe: tuple[int, in
     begun, may_end = threading.Event(), threading.Event()
 
     def process(job: ClaimedJob, attempt: Attempt) -> None:
-        attempt.enter("compressing")
+        attempt.enter(Phase.COMPRESSING)
         attempt.advance(10)
-        attempt.enter("storing")
+        attempt.enter(Phase.STORING)
         attempt.allow(2.5)
         begun.set()
         may_end.wait()

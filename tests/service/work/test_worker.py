@@ -14,6 +14,7 @@ from service.work.attempt import Attempt, AttemptStopped
 from service.work.worker import Worker
 from storage.jobs import job_attempts, job_views, worker_table
 from storage.jobs.job_attempts import ClaimedJob
+from storage.lifecycle import Phase
 from tests.service.payloads import text
 from tests.service.work.bench import WORKER, Bench, until
 from tests.storage.job_builder import act, change_row
@@ -135,7 +136,7 @@ def test_the_heartbeat_publishes_progress_and_renews_the_lease(bench: Bench, wor
     with working(bench, work):
         until(lambda: job_id in work.attempts)
         lease = bench.row(job_id)["lease_expires_at"]
-        work.attempts[job_id].enter("compressing")
+        work.attempts[job_id].enter(Phase.COMPRESSING)
         work.attempts[job_id].advance(600)
 
         until(lambda: bench.row(job_id)["bytes_done"] == 600)
@@ -209,7 +210,7 @@ def test_drain_gives_back_at_once_what_will_not_end_in_time(bench: Bench, work: 
     worker = Worker(WORKER, bench.database, bench.settings, work)
     worker.start()
     until(lambda: job_id in work.attempts)
-    work.attempts[job_id].enter("compressing")
+    work.attempts[job_id].enter(Phase.COMPRESSING)
     until(lambda: bench.row(job_id)["phase"] == "compressing")
     work.attempts[job_id].advance(1)
     until(lambda: bench.row(job_id)["bytes_per_second"])
