@@ -8,7 +8,7 @@ from socket import gethostname
 
 from fastapi import FastAPI
 
-from service.web import audit, deliveries, documented, events, front, health, jobs, problems, results, uploads
+from service.web import audit, deliveries, documented, events, front, health, jobs, limits, problems, results, uploads
 from service.web.middleware import RequestScope
 from service.web.page import pages
 from service.web.parts import Parts
@@ -46,7 +46,7 @@ def create_app(parts: Parts, life: Life) -> FastAPI:
     app.state.parts = parts
     problems.install(app)
     # One flat list, tried in turn, the busy routes first. ``include_router`` would nest them: 0.1 ms a request.
-    rooms = (jobs, uploads, results, events, deliveries, audit, front, health)
+    rooms = (jobs, uploads, results, events, deliveries, audit, front, limits, health)
     routes = [route for room in rooms for route in room.router.routes]
     app.router.routes.extend(sorted(routes, key=lambda route: getattr(route, "name", "") not in BUSY))
     app.mount("/static", pages.Assets(directory=pages.STATIC), name="static")

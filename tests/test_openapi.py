@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from service.errors import ERRORS
 from service.web.documented.schemas import AcceptedJob, Health, Job, LimitsDocument, Problem
+from service.web.receiving.options import NAMES
 from tests.service.web.conftest import app as app
 from tests.service.web.conftest import database_path as database_path
 from tests.service.web.conftest import migrated_file as migrated_file
@@ -88,6 +89,16 @@ def test_every_parameter_and_field_is_explained(description: dict[str, Any]) -> 
         form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
         for field, schema in form["schema"]["properties"].items() if form else ():
             assert schema["description"], (name, field)
+
+
+def test_every_option_of_an_upload_is_described_in_the_query_and_in_the_form(description: dict[str, Any]) -> None:
+    upload = operations_of(description)["/uploads", "post"]
+    in_the_query = {parameter["name"] for parameter in upload["parameters"] if parameter["in"] == "query"}
+    in_the_form = set(upload["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"])
+
+    # The first is the path's or the part's own, the others are for pages.
+    assert set(NAMES) - {"idempotency_key", "key"} == in_the_query
+    assert set(NAMES) - {"filename", "key"} == in_the_form - {"file"}
 
 
 def test_no_two_operations_share_an_id(description: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, what may clients send, and what has it done: for operators and their machines."""
+"""Is it alive, is it ready, and what has it done: for operators and their machines."""
 
 from __future__ import annotations
 
@@ -14,13 +14,8 @@ from starlette.responses import Response
 
 from service.errors import NOT_HEALTHY, ServiceError
 from service.failures import TROUBLES
-from service.settings import missing_for_email
-from service.values.email_address import MAX_ADDRESSES
 from service.web import documented
-from service.web.connection.request_head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
 from service.web.parts import Parts, parts_of
-from service.web.receiving.form_edges import max_parts
-from service.web.receiving.options import FORMATS, LEVELS
 from service.web.routing import get_and_head
 from storage import clock_table
 from storage.clock import is_remarkable, unproven
@@ -126,45 +121,6 @@ def _is_worked(connection: Connection) -> bool:
     """Return whether a worker lives, and none has let a lease run out: one that hangs, or cannot write any more."""
     live = live_workers(connection, within_milliseconds=WORKER_SILENCE_MILLISECONDS)
     return live > 0 and overdue_leases(connection) == 0
-
-
-@get_and_head(router, "/limits", **documented.LIMITS)
-async def limits(request: Request) -> dict[str, Any]:
-    """Return every number and value a client must know."""
-    settings = parts_of(request).settings
-    return {
-        "max_upload_bytes": settings.max_upload_bytes,
-        "max_files_per_upload": settings.max_files_per_upload,
-        "max_parts_per_form": max_parts(settings.max_files_per_upload),
-        "max_queued_jobs": settings.max_queued_jobs,
-        "max_queued_jobs_per_address": settings.max_queued_jobs_per_address,
-        "max_queued_bytes_per_address": settings.max_queued_bytes_per_address,
-        "max_header_fields": MAX_FIELDS,
-        "max_header_field_bytes": MAX_FIELD_BYTES,
-        "max_target_bytes": MAX_TARGET_BYTES,
-        "receive_timeout_seconds": settings.receive_timeout_seconds,
-        "receive_min_bytes_per_second": settings.receive_min_bytes_per_second,
-        "receive_rate_seconds": settings.receive_rate_seconds,
-        "max_queries_per_minute_per_address": settings.max_queries_per_minute_per_address,
-        "max_wait_seconds": settings.max_wait_seconds,
-        "max_waiting_requests_per_address": settings.max_waiting_requests_per_address,
-        "max_event_streams_per_address": settings.max_event_streams_per_address,
-        "max_connections_per_address": settings.max_connections_per_address,
-        "default_ttl_seconds": settings.result_ttl_seconds,
-        "max_ttl_seconds": settings.max_ttl_seconds,
-        "idempotency_seconds": settings.idempotency_seconds,
-        "max_attempts": settings.max_attempts,
-        "max_retries": settings.max_retries,
-        "max_messages_per_target_per_hour": settings.max_messages_per_target_per_hour,
-        "max_downloads_per_address": settings.max_downloads_per_address,
-        "max_conversions_per_address": settings.max_conversions_per_address,
-        "max_job_cpu_seconds": settings.max_job_cpu_seconds,
-        "max_job_memory_bytes": settings.max_job_memory_bytes,
-        "max_notify_emails": 0 if missing_for_email(settings) else MAX_ADDRESSES,
-        "max_callback_urls": 1 if settings.webhook_secrets.get_secret_value() else 0,
-        "formats": list(FORMATS),
-        "levels": list(LEVELS),
-    }
 
 
 @get_and_head(router, "/metrics", **documented.METRICS)

@@ -55,10 +55,12 @@ def test_axe_finds_nothing_on_the_upload_page(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_the_pages_of_jobs_and_errors(
+def test_axe_finds_nothing_on_the_pages_of_jobs_limits_and_errors(
     open_page: OpenPage, states: EveryState, scheme: str
 ) -> None:
     page = open_page(NOWHERE, storage_state=states.memory, color_scheme=scheme)
+    assert violations(page) == []
+    page.goto("/limits")
     assert violations(page) == []
 
     for state in STATES:
@@ -307,7 +309,7 @@ def test_every_label_is_distinct_and_begins_as_what_is_seen(
 
 
 def all_pages(states: EveryState) -> list[str]:
-    return ["/", NOWHERE, *map(states.page_of, STATES)]
+    return ["/", "/limits", NOWHERE, *map(states.page_of, STATES)]
 
 
 SMALL_TARGETS = """elements => elements

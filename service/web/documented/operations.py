@@ -34,7 +34,14 @@ LIMITS: Words = {
     "operation_id": "limits",
     "summary": "Every number and value a client must know",
     "response_model": None,
-    "responses": {200: {"model": LimitsDocument}} | problems(),
+    "responses": {
+        200: {
+            "model": LimitsDocument,
+            "description": "As JSON; for browsers a page of those that people need.",
+            "content": PAGE,
+        }
+    }
+    | problems(),
 }
 METRICS: Words = {
     "operation_id": "metrics",

@@ -53,7 +53,7 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         if name not in NAMES:
             near = difflib.get_close_matches(name[:100], NAMES, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(NAMES[:6])}."
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(NAMES[:-2])}."
             raise ServiceError(UNKNOWN_OPTION, f"{name[:100]!r} is not an option. {hint}", option=name[:100])
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.language import Words, words
-from service.web import answers, front
+from service.language import LANGUAGES, Words, words
+from service.web import answers, front, limits
 from service.web.page import pages
 from service.web.receiving.options import FORMATS
 from tests.service.web.in_process import FROM_PAGE, PAGE, InProcess
@@ -65,7 +65,7 @@ def test_no_template_holds_a_script_or_style_of_its_own_nor_turns_escaping_off(t
 
 
 def test_there_are_templates() -> None:
-    names = ["base", "deleted", "docs", "error", "front", "job", "row", "script"]
+    names = ["base", "deleted", "docs", "error", "front", "job", "limits", "row", "script"]
     assert [path.stem for path in TEMPLATES] == names
 
 
@@ -99,7 +99,7 @@ def test_a_host_named_like_a_script_is_text_on_the_front_page(app: InProcess) ->
     assert_harmless(page)
 
 
-@pytest.mark.parametrize("url", ["/", "/docs", "/jobs/" + "a" * 26, "/nothing/there"])
+@pytest.mark.parametrize("url", ["/", "/docs", "/limits", "/jobs/" + "a" * 26, "/nothing/there"])
 def test_every_page_lets_only_this_service_s_own_files_in(app: InProcess, url: str) -> None:
     headers = app.client.get(url, headers=PAGE).headers
 
@@ -114,7 +114,7 @@ def test_every_page_lets_only_this_service_s_own_files_in(app: InProcess, url: s
     assert headers["referrer-policy"] == "same-origin"
 
 
-@pytest.mark.parametrize("url", ["/", "/docs"])
+@pytest.mark.parametrize("url", ["/", "/docs", "/limits"])
 def test_all_that_a_page_loads_is_there(app: InProcess, url: str) -> None:
     page = page_of(app.client, url)
     loaded = [tag["src"] for tag in page.named("script") if "src" in tag] + [tag["href"] for tag in page.named("link")]
@@ -285,6 +285,17 @@ def test_the_pages_are_in_the_reader_s_language(app: InProcess, wish: str, words
     assert answer.headers["vary"] == "Accept, Accept-Language, Cookie"
 
 
+@pytest.mark.parametrize("wish", LANGUAGES)
+def test_every_link_below_a_page_leads_to_a_page_for_people(app: InProcess, wish: str) -> None:
+    language = {"Accept-Language": wish}
+    answer = app.client.get("/", headers=PAGE | language)
+    links = Tags(answer.text.partition("<footer>")[2].partition("</footer>")[0]).named("a")
+
+    assert [link["href"] for link in links] == ["/", "/docs", "/limits"]
+    for link in links:
+        page_of(app.client, str(link["href"]), **language)
+
+
 def test_the_switch_is_remembered(app: InProcess) -> None:
     assert "压缩文件" in app.client.get("/?lang=zh-CN", headers=PAGE).text
     assert "压缩文件" in app.client.get("/", headers=PAGE).text
@@ -326,11 +337,11 @@ class Texts(HTMLParser):
             self.found.append(data)
 
 
-@pytest.mark.parametrize("end", ["queued", "succeeded", "failed", "front", "error", "deleted"])
+@pytest.mark.parametrize("end", ["queued", "succeeded", "failed", "front", "limits", "error", "deleted"])
 def test_no_words_on_a_page_stand_outside_the_catalogue(
     app: InProcess, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    for module in (pages, answers, front):
+    for module in (pages, answers, front, limits):
         monkeypatch.setattr(module, "words", lambda _: Words("en", PSEUDO))
     receipt = app.put()
     if end == "succeeded":
@@ -343,6 +354,8 @@ def test_no_words_on_a_page_stand_outside_the_catalogue(
     match end:
         case "front":
             answer = app.client.get("/", headers=PAGE)
+        case "limits":
+            answer = app.client.get("/limits", headers=PAGE)
         case "error":
             answer = app.client.get("/jobs/" + "a" * 26, headers=PAGE)
         case "deleted":
