@@ -17,6 +17,7 @@ from service.settings import PREFIX, Settings
 from service.start import kept_secrets
 from service.start.holdings import own_files
 from service.web.metrics import HttpMetrics
+from service.web.receiving.options import NAMES
 from storage.database import Database
 from storage.files.local_files import LocalFiles
 from storage.ids import Key, new_source_key, random_id
@@ -83,6 +84,19 @@ def test_a_folder_says_what_lives_in_it_and_what_it_imports(folder: Path) -> Non
 
     assert lives.endswith(".")
     assert imports.startswith("Imports ")
+
+
+def test_the_table_of_options_names_every_option_of_an_upload() -> None:
+    section = (ROOT / "docs" / "api.md").read_text().split("\n## Options\n")[1].split("\n## ")[0]
+
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(NAMES) - {"idempotency_key", "key"}
+
+
+def test_the_index_leads_to_every_document() -> None:
+    index = ROOT / "docs" / "README.md"
+    led_to = {(index.parent / link).resolve() for link in LINK.findall(index.read_text())}
+
+    assert [in_project(path) for path in DOCUMENTS if path.parent.name != "adr" and path not in led_to | {index}] == []
 
 
 def test_operations_name_every_command() -> None:

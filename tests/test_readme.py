@@ -1,7 +1,8 @@
-"""The README runs: its commands, as they stand there, against a server that its first one started.
+"""The documents run: their commands, as they stand there, against a server that the README's first one started.
 
 A ``console`` block holds commands after ``$ `` and what they print. ``…`` stands for anything within a line, and
-alone on a line for any lines. The one substitution is the port: the README says 8000, which may be taken.
+alone on a line for any lines. Each document's commands run in one shell, in a folder of their own. The one
+substitution is the port: the documents say 8000, which may be taken.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.write_docs import ROOT, documents
+
 SERVE = "make run"
 MARK = "=== end of command"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -31,24 +33,30 @@ pytestmark = pytest.mark.acceptance
 
 @dataclass(frozen=True)
 class Command:
-    """One command of the README and the lines it says that it prints; none where it shows none."""
+    """One command of a document and the lines it says that it prints; none where it shows none."""
 
     text: str
     printed: tuple[str, ...]
 
 
-def commands_of_readme() -> list[Command]:
-    return [command for block in _BLOCK.findall((ROOT / "README.md").read_text()) for command in commands_of(block)]
+def commands_of(document: str) -> list[Command]:
+    """Return the commands of a document, but not the README's first, which has started the server."""
+    return [command for command in written_in(document) if command.text != SERVE]
 
 
-def commands_of(block: str) -> Iterator[Command]:
+def written_in(document: str) -> list[Command]:
+    blocks = _BLOCK.findall((ROOT / document).read_text())
+    return [command for block in blocks for command in commands_in(block)]
+
+
+def commands_in(block: str) -> Iterator[Command]:
     for said in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         text, *printed = said.rstrip("\n").split("\n")
         yield Command(text, tuple(printed))
 
 
 def fits(printed: str, expected: tuple[str, ...]) -> bool:
-    """Say whether what was printed is what the README shows; times in seconds may differ."""
+    """Say whether what was printed is what the document shows; times in seconds may differ."""
     lines = (r"(?:[^\n]*\n)*" if line.strip() == "…" else _line_pattern(line) for line in _timeless(expected))
     return re.fullmatch("".join(lines), "".join(f"{line}\n" for line in _timeless(printed.splitlines()))) is not None
 
@@ -59,6 +67,14 @@ def _line_pattern(line: str) -> str:
 
 def _timeless(lines: Iterable[str]) -> Iterator[str]:
     return (_TIME.sub("1 s", line) for line in lines)
+
+
+NAMES = [name for name in (str(path.relative_to(ROOT)) for path in documents()) if written_in(name)]
+"""Every document that prints commands."""
+COMMANDS = [(name, number, command) for name in NAMES for number, command in enumerate(commands_of(name))]
+
+Ends = list[tuple[int, str]]
+"""Of each command of a document: its exit status and what it printed."""
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +114,14 @@ def wait_until_ready(port: int, server: subprocess.Popen[bytes], log: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def ends(served: None, port: int, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
-    """Run all commands but the first in one shell, in an empty folder; return each one's exit status and output."""
-    commands = commands_of_readme()[1:]
+def ends(served: None, port: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ends]:
+    """Run the commands of every document; return how they ended, by its name."""
+    return {name: ends_of(commands_of(name), port, tmp_path_factory.mktemp("folder")) for name in NAMES}
+
+
+def ends_of(commands: list[Command], port: int, folder: Path) -> Ends:
+    """Run commands in one shell, in an empty folder."""
     script = "".join(f"{command.text}\nprintf '\\n{MARK} %d\\n' $?\n" for command in commands)
-    folder = tmp_path_factory.mktemp("folder")
     shell = ["bash", "-o", "pipefail", "-c", script.replace(":8000", f":{port}")]
     done = subprocess.run(shell, cwd=folder, capture_output=True, text=True, timeout=150, check=True)
     parts = re.split(rf"\n{MARK} ([0-9]+)\n", done.stdout.replace(f":{port}", ":8000"))
@@ -110,16 +129,27 @@ def ends(served: None, port: int, tmp_path_factory: pytest.TempPathFactory) -> l
 
 
 def test_first_command_serves() -> None:
-    assert commands_of_readme()[0] == Command(SERVE, ())
+    assert written_in("README.md")[0] == Command(SERVE, ())
 
 
-def test_every_command_runs(ends: list[tuple[int, str]]) -> None:
-    assert [status for status, _ in ends] == [0] * len(commands_of_readme()[1:])
+def test_the_readme_and_the_pages_beside_it_print_commands() -> None:
+    assert {"README.md", "docs/api.md", "docs/messages.md"} <= set(NAMES)
 
 
-@pytest.mark.parametrize(("number", "command"), list(enumerate(commands_of_readme()[1:])))
-def test_command_prints_what_the_readme_shows(number: int, command: Command, ends: list[tuple[int, str]]) -> None:
-    _, output = ends[number]
+def test_the_readme_has_at_most_two_hundred_lines() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_runs(name: str, ends: dict[str, Ends]) -> None:
+    assert [status for status, _ in ends[name]] == [0] * len(commands_of(name))
+
+
+@pytest.mark.parametrize(("name", "number", "command"), COMMANDS)
+def test_command_prints_what_the_document_shows(
+    name: str, number: int, command: Command, ends: dict[str, Ends]
+) -> None:
+    _, output = ends[name][number]
 
     assert fits(output, command.printed) if command.printed else '"code"' not in output, f"{command.text}\n{output}"
 

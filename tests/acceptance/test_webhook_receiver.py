@@ -1,4 +1,4 @@
-"""The README's receiver, as printed: it takes what the service sends and refuses what anybody else does."""
+"""The receiver of docs/messages.md, as printed: it takes what the service sends and refuses what anybody else does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.acceptance.conftest import StartService
 from tests.acceptance.patience import until
 from tests.receiver import OPENED
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "messages.md"
 PRINTED = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECRET, OTHER = bytes(range(32)), bytes(32)
 BODY = b'{"type": "job.succeeded"}'
@@ -33,7 +33,7 @@ def written(secret: bytes) -> str:
 
 @dataclass(frozen=True)
 class PrintedReceiver:
-    """The program from the README while it runs; only its port was changed, as 9000 may be taken."""
+    """The program from the page while it runs; only its port was changed, as 9000 may be taken."""
 
     url: str
     output: Path
@@ -54,7 +54,7 @@ class PrintedReceiver:
 
 
 def program() -> str:
-    [code] = PRINTED.findall(README.read_text())
+    [code] = PRINTED.findall(PAGE.read_text())
     return str(code)
 
 
