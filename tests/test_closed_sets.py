@@ -126,7 +126,9 @@ COLUMNS: tuple[tuple[Table, str, Collection[str]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("table", "name", "members"), COLUMNS, ids=lambda given: str(given)[:24])
+@pytest.mark.parametrize(
+    ("table", "name", "members"), COLUMNS, ids=[f"{table.name}.{name}" for table, name, _ in COLUMNS]
+)
 def test_every_member_fits_into_its_column(table: Table, name: str, members: Collection[str]) -> None:
     column: Column[str] = table.c[name]
 

@@ -13,8 +13,6 @@ from service.errors import ERRORS
 from service.web.documented.schemas import AcceptedJob, Health, Job, LimitsDocument, Problem
 from service.web.receiving.options import NAMES
 from tests.service.web.conftest import app as app
-from tests.service.web.conftest import database_path as database_path
-from tests.service.web.conftest import migrated_file as migrated_file
 from tests.service.web.conftest import settings as settings
 from tests.service.web.conftest import start as start
 from tests.service.web.in_process import ADMIN, PAGE, InProcess
