@@ -244,7 +244,10 @@ class Settings(BaseSettings):
 
     # Messages of either kind.
     max_messages_per_target_per_hour: int = Field(
-        100, ge=1, description="E-mails to one address, or webhooks to one URL; those beyond are given up, and say why."
+        100,
+        ge=1,
+        description="E-mails to one mailbox (case and `+…` make no other), or webhooks to one host; those beyond are"
+        " given up, and say why.",
     )
 
     # Webhooks to those whom an upload names. On once there is a secret.

@@ -36,7 +36,7 @@ LEASE_MILLISECONDS = 120_000
 
 LIMITED = Delivery(
     DeliveryOutcome.LIMITED,
-    detail="Nothing was sent: as many messages as may go to one target in an hour have gone there.",
+    detail="Nothing was sent: as many messages as may go to one mailbox or host in an hour have gone there.",
 )
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class OutboxLoop:
         senders: int = SENDERS,
         max_per_target: int = 2**62,
     ) -> None:
-        """``max_per_target``: messages to one target in an hour, their replays counted, further tries not."""
+        """``max_per_target``: messages to one mailbox or host in an hour, replays counted, further tries not."""
         self._worker_id = worker_id
         self._database = database
         self._messengers = messengers
@@ -104,7 +104,9 @@ class OutboxLoop:
                 self._send(message)
 
     def _is_too_much(self, connection: Connection, message: ClaimedMessage) -> bool:
-        return message.tries == 1 and count_message(connection, message.target) > self._max_per_target
+        if message.tries > 1:
+            return False
+        return count_message(connection, message.kind, message.target) > self._max_per_target
 
     def _find(self) -> int | None:
         """Return a message that may be sent now. Looked for without the write lock, which others need meanwhile."""

@@ -233,7 +233,7 @@ def test_a_job_is_run_again_as_often_as_clients_may_and_no_more(database: Databa
 
 def test_messages_to_a_target_are_counted_by_the_hour_and_nothing_is_kept_of_hours_before(database: Database) -> None:
     def count(target: str) -> int:
-        return act(database, lambda connection: count_message(connection, target))
+        return act(database, lambda connection: count_message(connection, MessageKind.EMAIL, target))
 
     assert [count("a@x.example"), count("a@x.example"), count("b@x.example")] == [1, 2, 1]
     earlier = message_counts.update().values(hour=message_counts.c.hour - 1)
@@ -241,6 +241,26 @@ def test_messages_to_a_target_are_counted_by_the_hour_and_nothing_is_kept_of_hou
     assert count("a@x.example") == 1
     with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(message_counts)).scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "spellings"),
+    [
+        (MessageKind.EMAIL, ["bob@x.example", "Bob@x.example", "bob+1@x.example", "BOB+2+3@X.example"]),
+        (
+            MessageKind.WEBHOOK,
+            ["https://x.example/h?1", "https://x.example/h?2", "http://X.example.:8080/", "https://x.example"],
+        ),
+    ],
+)
+def test_a_target_is_a_mailbox_or_a_host_however_it_is_spelled(
+    database: Database, kind: MessageKind, spellings: list[str]
+) -> None:
+    def count(target: str) -> int:
+        return act(database, lambda connection: count_message(connection, kind, target))
+
+    assert [count(target) for target in spellings] == [1, 2, 3, 4]
+    assert count(spellings[0].replace("x.example", "y.example")) == 1
 
 
 def test_a_job_without_subscribers_leaves_no_message(database: Database) -> None:
