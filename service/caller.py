@@ -13,6 +13,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 UNKNOWN = "unknown"
 """The one key of all whose address is none: what a proxy passes on may be any text."""
 
+INSIDE = "inside"
+"""The one key of all whom a proxy names by an address that would be exempt."""
+
 _Network = IPv4Network | IPv6Network
 
 
@@ -24,15 +27,15 @@ class Callers:
         self._trusted = trusted
         self.key_of = lru_cache(maxsize=4096)(self._key_of)
 
-    def _key_of(self, host: str | None) -> str | None:
-        """Return the key of who connects from ``host``; None: exempt."""
+    def _key_of(self, host: str | None, *, is_forwarded: bool = False) -> str | None:
+        """Return the key of who connects from ``host``, or is said to; None: exempt, which only who connects can be."""
         if host is None:
             return None
         address = _address(host)
         if address is None:
             return UNKNOWN
         if address.is_loopback or any(address in network for network in self._trusted):
-            return None
+            return INSIDE if is_forwarded else None
         return str(address) if address.version == 4 else str(IPv6Network((address, 64), strict=False))
 
     def is_this_machine(self, host: str | None) -> bool:

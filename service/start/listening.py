@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import ExitStack
+from ipaddress import ip_address
 
 from service.start.cannot_start import CannotStart
 from service.values.target import authority
@@ -51,6 +52,11 @@ def url_of(bound: socket.socket) -> str:
     """Return where a socket is reached, as a URL: IPv6 in brackets, the ``%`` of its scope escaped (RFC 6874)."""
     host, port = bound.getsockname()[:2]
     return f"http://{authority(host, port)}"
+
+
+def is_reached_from_elsewhere(sockets: list[socket.socket]) -> bool:
+    """Return whether one of them listens beyond loopback."""
+    return not all(ip_address(each.getsockname()[0].partition("%")[0]).is_loopback for each in sockets)
 
 
 def _bind_all(host: str, port: int) -> list[socket.socket]:

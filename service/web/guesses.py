@@ -15,6 +15,7 @@ from service.audit import Requester
 from service.caller import Callers
 from service.errors import TOO_MANY_GUESSES, ServiceError
 from service.shares import Rates
+from service.web.connection.peer import caller_of
 from service.web.request_id import request_id
 from storage.audit_table import Action, Actor, NewEvent
 
@@ -43,8 +44,7 @@ class Guesses:
 
     def check(self, request: Request) -> None:
         """Raise too_many_guesses if this address has to wait, whatever it brings now."""
-        host = request.client.host if request.client else None
-        seconds = self._rates.seconds_left(self._callers.key_of(host))
+        seconds = self._rates.seconds_left(caller_of(self._callers, request))
         if seconds:
             self._on_limit("guesses")
             headers = {"Retry-After": str(1 + int(seconds))}
@@ -52,10 +52,9 @@ class Guesses:
 
     def count(self, request: Request) -> None:
         """Count a key that opened nothing."""
-        host = request.client.host if request.client else None
-        self._rates.seconds_until_next(self._callers.key_of(host))
+        self._rates.seconds_until_next(caller_of(self._callers, request))
         if not self._telling.seconds_until_next("everybody"):
-            client = self._callers.address_of(host)
+            client = self._callers.address_of(request.client.host if request.client else None)
             _log.warning("a key or token was refused", extra={"client": client, "path": request.url.path})
             if AUDITED in request.scope:
                 # Its own event says so.

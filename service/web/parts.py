@@ -19,6 +19,7 @@ from service.machine.lookout import Lookout
 from service.machine.soundness import Sounding
 from service.settings import Settings
 from service.shares import Rates
+from service.web.connection.peer import caller_of
 from service.web.following.broadcaster import Broadcaster
 from service.web.following.status_board import StatusBoard
 from service.web.following.waiting import ChangeWatch
@@ -66,8 +67,7 @@ class Parts:
 
     def caller_of(self, request: HTTPConnection) -> str | None:
         """Return who asks, as limits per address count it; None: exempt."""
-        client = request.scope.get("client")
-        return self.callers.key_of(client[0] if client else None)
+        return caller_of(self.callers, request)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Return what ``query`` reads, in one of a few threads of its own."""

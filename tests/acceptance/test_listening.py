@@ -117,3 +117,12 @@ def test_what_is_printed_over_ipv6_works_as_it_stands(start_service: StartServic
     origin = {"Origin": service.url}
     assert ask(f"{service.url}/uploads?filename=a", "POST", b"x", **origin).status == 202
     assert service.stop() == 0
+
+
+def test_whoever_believes_every_header_is_warned_where_others_reach_the_service(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    logs = [start_service(host=host, embedded_worker="false").log() for host in ("127.0.0.1", "0.0.0.0")]
+
+    assert ["FORWARDED_ALLOW_IPS is *" in log for log in logs] == [False, True]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.caller import UNKNOWN, Callers, read_trusted
+from service.caller import INSIDE, UNKNOWN, Callers, read_trusted
 
 BEHIND_A_PROXY = Callers(read_trusted("10.0.0.1, 10.1.0.0/16,fd00::/8"))
 
@@ -32,6 +32,13 @@ def test_an_address_is_a_key_and_whatever_else_is_the_same_one(host: str, key: s
 )
 def test_the_machine_itself_and_its_proxies_are_exempt(host: str | None) -> None:
     assert BEHIND_A_PROXY.key_of(host) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "key"), [("127.0.0.1", INSIDE), ("::1", INSIDE), ("10.1.2.3", INSIDE), ("192.0.2.1", "192.0.2.1")]
+)
+def test_a_forwarded_address_exempts_nobody(host: str, key: str) -> None:
+    assert BEHIND_A_PROXY.key_of(host, is_forwarded=True) == key
 
 
 @pytest.mark.parametrize("value", ["", "*", "localhost", "unix:", ",,"])

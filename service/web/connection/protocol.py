@@ -20,6 +20,7 @@ from service.errors import BAD_REQUEST, HEADERS_TOO_LARGE, TARGET_TOO_LONG, Serv
 from service.web.connection.connections import Connections, refusal_bytes
 from service.web.connection.half_closed import Pings
 from service.web.connection.last_answers import ended_by_closing, last_word
+from service.web.connection.peer import PEER
 from service.web.connection.read_ahead import MAX_CALLS_AT_ONCE, MAX_WAITING_REQUESTS, Flow, Intake, Pieces
 from service.web.connection.request_head import (
     check_trailer,
@@ -193,8 +194,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cancel_deadline()
         self.expect_100_continue = expects_continue(version, self.headers)
         scope: Any = self.scope
-        # What lasts limits what its connection may hold.
-        scope["extensions"] = {TRANSPORT: self.transport}
+        # What lasts limits what its connection may hold; a proxy's word is written over who the peer is.
+        scope["extensions"] = {TRANSPORT: self.transport, PEER: self.client}
         super().on_headers_complete()
 
     def _refusal_of_head(self, version: str) -> ServiceError | None:
