@@ -19,6 +19,8 @@ class ErrorKind:
     code: str
     status: int
     title: str
+    limit: str | None = None
+    """The limit that whoever is refused so has met, unless the occasion names another."""
 
 
 BODY_TRUNCATED = ErrorKind("body_truncated", 400, "The upload ended before it was whole")
@@ -38,7 +40,7 @@ JOB_NOT_FOUND = ErrorKind("job_not_found", 404, "There is no such job")
 MESSAGE_NOT_FOUND = ErrorKind("message_not_found", 404, "The job has no such message")
 NOT_FOUND = ErrorKind("not_found", 404, "There is nothing at this address")
 METHOD_NOT_ALLOWED = ErrorKind("method_not_allowed", 405, "This address does not take that method")
-RECEIVE_TIMEOUT = ErrorKind("receive_timeout", 408, "The upload stopped moving")
+RECEIVE_TIMEOUT = ErrorKind("receive_timeout", 408, "The upload stopped moving", "receive_timeout_seconds")
 TOO_SLOW = ErrorKind("too_slow", 408, "The upload came too slowly")
 NOT_READY = ErrorKind("not_ready", 409, "There is no result yet")
 NO_RESULT = ErrorKind("no_result", 409, "The job ended without a result")
@@ -58,9 +60,9 @@ RESULT_DAMAGED = ErrorKind("result_damaged", 410, "The stored result is damaged 
 ORIGINAL_DAMAGED = ErrorKind("original_damaged", 410, "The stored upload is damaged or lost")
 LENGTH_REQUIRED = ErrorKind("length_required", 411, "The upload's length is not said")
 PRECONDITION_FAILED = ErrorKind("precondition_failed", 412, "What the request asks for first is not so")
-UPLOAD_TOO_LARGE = ErrorKind("upload_too_large", 413, "The upload is larger than allowed")
-TOO_MANY_FILES = ErrorKind("too_many_files", 413, "The form holds more files than allowed")
-TOO_MANY_PARTS = ErrorKind("too_many_parts", 413, "The form holds more parts than allowed")
+UPLOAD_TOO_LARGE = ErrorKind("upload_too_large", 413, "The upload is larger than allowed", "max_upload_bytes")
+TOO_MANY_FILES = ErrorKind("too_many_files", 413, "The form holds more files than allowed", "max_files_per_upload")
+TOO_MANY_PARTS = ErrorKind("too_many_parts", 413, "The form holds more parts than allowed", "max_parts_per_form")
 TARGET_TOO_LONG = ErrorKind("target_too_long", 414, "The request's address is longer than allowed")
 URLENCODED = ErrorKind("urlencoded", 415, "This content type damages files")
 CONTENT_ENCODING = ErrorKind("content_encoding", 415, "Send the file as it is, without Content-Encoding")
@@ -92,7 +94,7 @@ DATABASE_BUSY = ErrorKind("database_busy", 503, "The job table cannot be written
 STORAGE_LOST = ErrorKind("storage_lost", 503, "What the service stores in has been pulled away")
 NOT_HEALTHY = ErrorKind("not_healthy", 503, "The service is not ready")
 HTTP_VERSION = ErrorKind("http_version", 505, "The version of HTTP is not spoken here")
-STORAGE_FULL = ErrorKind("storage_full", 507, "There is not enough room on the server")
+STORAGE_FULL = ErrorKind("storage_full", 507, "There is not enough room on the server", "min_free_bytes")
 
 ERRORS: Mapping[str, ErrorKind] = MappingProxyType(
     {kind.code: kind for kind in tuple(globals().values()) if isinstance(kind, ErrorKind)}

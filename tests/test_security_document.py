@@ -9,6 +9,7 @@ import pytest
 
 from service import errors, failures
 from service.settings import PREFIX, Settings
+from service.web.documented.schemas import LimitsDocument
 
 PAGE = Path("docs/security.md").read_text(encoding="utf-8")
 ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| [SR5]\d?[\d.,SR ]* \|", line)]
@@ -41,3 +42,15 @@ def test_settings_and_codes_of_the_page_exist() -> None:
 
     assert {name.lower() for name in settings} <= set(Settings.model_fields)
     assert {code for code in re.findall(r"`([a-z_]+)`", table) if code != "vacpack_limits_met_total"} <= kinds
+
+
+def test_a_limit_of_the_table_is_told_to_clients_or_named_as_the_operators() -> None:
+    limits = PAGE.partition("## Limits")[2].partition("## Files")[0]
+    table, _, theirs = limits.partition("For operators only")
+    named, kept = (
+        {name.lower() for name in re.findall(rf"`{PREFIX}([A-Z_]+)`", text)}
+        for text in (table.partition("| --- |")[2], theirs)
+    )
+
+    assert len(kept) == 7
+    assert named - kept == named & set(LimitsDocument.model_fields)

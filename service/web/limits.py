@@ -13,13 +13,17 @@ from service.settings import Settings, missing_for_email
 from service.values.email_address import MAX_ADDRESSES
 from service.web import documented
 from service.web.answers import base_url
-from service.web.connection.request_head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
+from service.web.connection.protocol import MAX_HEAD_BYTES
+from service.web.connection.read_ahead import MAX_WAITING_REQUESTS
+from service.web.connection.request_head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_PARAMETERS, MAX_TARGET_BYTES
+from service.web.guesses import GUESSES_PER_MINUTE
 from service.web.http.negotiation import Kind, kind_of
 from service.web.page import phrases
 from service.web.page.language import language_of
 from service.web.page.pages import render
 from service.web.parts import parts_of
-from service.web.receiving.form_edges import max_parts
+from service.web.receiving.form_edges import MAX_EDGE_BYTES, max_parts
+from service.web.receiving.multipart import MAX_HEADER_BYTES
 from service.web.receiving.options import FORMATS, LEVELS
 from service.web.routing import get_and_head
 
@@ -62,15 +66,25 @@ def numbers(settings: Settings) -> dict[str, Any]:
         "max_upload_bytes": settings.max_upload_bytes,
         "max_files_per_upload": settings.max_files_per_upload,
         "max_parts_per_form": max_parts(settings.max_files_per_upload),
+        "max_part_header_bytes": MAX_HEADER_BYTES,
+        "max_form_edge_bytes": MAX_EDGE_BYTES,
         "max_queued_jobs": settings.max_queued_jobs,
         "max_queued_jobs_per_address": settings.max_queued_jobs_per_address,
         "max_queued_bytes_per_address": settings.max_queued_bytes_per_address,
+        "max_reserved_percent_per_address": settings.max_reserved_percent_per_address,
         "max_header_fields": MAX_FIELDS,
         "max_header_field_bytes": MAX_FIELD_BYTES,
+        "max_header_bytes": MAX_HEAD_BYTES,
         "max_target_bytes": MAX_TARGET_BYTES,
+        "max_parameters": MAX_PARAMETERS,
+        "max_pipelined_requests": MAX_WAITING_REQUESTS,
+        "header_timeout_seconds": settings.header_timeout_seconds,
         "receive_timeout_seconds": settings.receive_timeout_seconds,
         "receive_min_bytes_per_second": settings.receive_min_bytes_per_second,
         "receive_rate_seconds": settings.receive_rate_seconds,
+        "send_min_bytes_per_second": settings.send_min_bytes_per_second,
+        "send_rate_seconds": settings.send_rate_seconds,
+        "max_guesses_per_minute_per_address": GUESSES_PER_MINUTE,
         "max_queries_per_minute_per_address": settings.max_queries_per_minute_per_address,
         "max_wait_seconds": settings.max_wait_seconds,
         "max_waiting_requests_per_address": settings.max_waiting_requests_per_address,

@@ -34,6 +34,13 @@ class UploadOutcome(StrEnum):
     FAILED = "failed"
 
 
+LIMITS_OF_JOBS = {"cpu_limit": "max_job_cpu_seconds", "memory_limit": "max_job_memory_bytes"}
+"""Limits by the code of the failure of who meets them."""
+
+LIMITED = "limited"
+"""The outcome of a message whose target has had enough."""
+
+
 class HttpMetrics:
     """Counters of one process's requests, and the registry that answers a scrape."""
 
@@ -58,8 +65,9 @@ class HttpMetrics:
             "vacpack_limits_met",
             "Times a limit was met, by the name of its setting.",
             ("limit",),
-            registry=self.registry,
+            registry=None,
         )
+        self.registry.register(_LimitCollector(self.limits_met, database))
         self.audit_skipped = Counter(
             "vacpack_audit_skipped",
             "Requests that changed nothing and were not audited.",
@@ -81,6 +89,28 @@ class HttpMetrics:
     def render(self) -> bytes:
         """Return the text a scrape is answered with. Blocks: it reads the database."""
         return generate_latest(self.registry)
+
+
+class _LimitCollector(Collector):
+    """Tells the limits that clients met here, and with them those that workers found met."""
+
+    def __init__(self, met: Counter, database: Database) -> None:
+        self._met = met
+        self._database = database
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        [family] = self._met.collect()
+        with self._database.read() as connection:
+            ended, delivered = totals(connection), delivery_counts(connection)
+        for code, limit in LIMITS_OF_JOBS.items():
+            times = sum(row["jobs"] for row in ended if row["error_code"] == code)
+            family.add_sample("vacpack_limits_met_total", {"limit": limit}, times)
+        unsent = sum(row["deliveries"] for row in delivered if row["outcome"] == LIMITED)
+        family.add_sample("vacpack_limits_met_total", {"limit": "max_messages_per_target_per_hour"}, unsent)
+        yield family
 
 
 class _JobCollector(Collector):

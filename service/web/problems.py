@@ -58,8 +58,8 @@ def problem(request: Request, error: ServiceError) -> Response:
     kind = error.kind
     headers = {"Cache-Control": "no-store", "Vary": "Accept", **error.headers}
     is_routed = "app" in request.scope
-    if "limit" in error.members and is_routed:
-        parts_of(request).metrics.limits_met.labels(error.members["limit"]).inc()
+    if is_routed and (limit := error.members.get("limit", kind.limit)):
+        parts_of(request).metrics.met(limit)
     if kind is METHOD_NOT_ALLOWED and is_routed:
         headers["Allow"] = ", ".join(other_methods(request))
     body: dict[str, Any] = {

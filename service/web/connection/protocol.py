@@ -350,6 +350,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _close_late(self) -> None:
         self._has_refused = True
+        self.on_limit("header_timeout_seconds")
         if not self._ends_with_answers():
             self.transport.close()
 

@@ -207,20 +207,30 @@ class Health(Shape):
 
 
 class LimitsDocument(Shape):
-    """Every number a client must know."""
+    """Every number a client must know; what limits all together is for operators, and not told."""
 
     max_upload_bytes: int
     max_files_per_upload: int
     max_parts_per_form: int
+    max_part_header_bytes: int
+    max_form_edge_bytes: int
     max_queued_jobs: int
     max_queued_jobs_per_address: int
     max_queued_bytes_per_address: int
+    max_reserved_percent_per_address: int
     max_header_fields: int
     max_header_field_bytes: int
+    max_header_bytes: int
     max_target_bytes: int
+    max_parameters: int
+    max_pipelined_requests: int
+    header_timeout_seconds: float
     receive_timeout_seconds: float
     receive_min_bytes_per_second: int
     receive_rate_seconds: float
+    send_min_bytes_per_second: int
+    send_rate_seconds: float
+    max_guesses_per_minute_per_address: int
     max_queries_per_minute_per_address: int
     max_wait_seconds: float
     max_waiting_requests_per_address: int

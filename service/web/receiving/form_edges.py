@@ -11,6 +11,7 @@ from service.errors import BAD_MULTIPART, BODY_TRUNCATED, ServiceError
 
 MAX_EDGE_BYTES = 64 * 1024
 """Of a preamble with the first boundary's line, and of an epilogue. Both are text for people, and are dropped."""
+_LIMIT = "max_form_edge_bytes"
 
 OTHER_PARTS = 100
 """So many parts a form may have besides its files: fields, and file inputs left empty."""
@@ -64,7 +65,7 @@ class Opening:
             return opened
         if len(self._held) >= MAX_EDGE_BYTES:
             detail = f"No boundary stands in the first {MAX_EDGE_BYTES // 1024} KiB of the form."
-            raise ServiceError(BAD_MULTIPART, detail)
+            raise ServiceError(BAD_MULTIPART, detail, limit=_LIMIT)
         return b""
 
     def _search(self) -> None:
@@ -123,7 +124,7 @@ class Closing:
         self._held += data
         if len(self._held) > MAX_EDGE_BYTES:
             detail = f"More than {MAX_EDGE_BYTES // 1024} KiB follow the form's closing boundary."
-            raise ServiceError(BAD_MULTIPART, detail)
+            raise ServiceError(BAD_MULTIPART, detail, limit=_LIMIT)
 
     def close(self) -> None:
         """Refuse what was no end: a file may hold what looks like one.

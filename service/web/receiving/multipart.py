@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
@@ -19,6 +20,7 @@ from service.web.receiving.header_rules import gathered
 
 MAX_HEADER_BYTES = 8 * 1024
 """Of all headers of one part: a path of 900 Chinese characters, percent-encoded, fits."""
+_LIMIT = "max_part_header_bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,9 @@ class FormParser:
             # Told with what comes next: those before it may already say what is wrong.
             return
         except FormParserError as error:
-            raise ServiceError(BAD_MULTIPART, self._explained(error)) from error
+            # The parser has limits of its own, and no other word for them.
+            met: dict[str, Any] = {"limit": _LIMIT} if str(error).endswith("exceeded") else {}
+            raise ServiceError(BAD_MULTIPART, self._explained(error), **met) from error
         if self._has_ended:
             self._closing.feed(chunk[self._end_in(chunk) :])
         kept = len(self._close_line) + 2
@@ -190,7 +194,8 @@ class FormParser:
             raise ServiceError(BAD_MULTIPART, LF_ALONE)
         self._header_bytes += len(self._header_name) + len(self._header_value)
         if self._header_bytes > MAX_HEADER_BYTES:
-            raise ServiceError(BAD_MULTIPART, f"At most {MAX_HEADER_BYTES // 1024} KiB of headers of a part are taken.")
+            detail = f"At most {MAX_HEADER_BYTES // 1024} KiB of headers of a part are taken."
+            raise ServiceError(BAD_MULTIPART, detail, limit=_LIMIT)
         name = self._header_name.decode("latin-1").lower()
         if name == "content-disposition":
             self._disposition = self._header_value

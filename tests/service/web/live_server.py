@@ -33,7 +33,9 @@ class LiveServer:
 
 
 @contextmanager
-def live_server(settings: Settings, *, loop: str = "auto", send_pace: SendPace | None = None) -> Iterator[LiveServer]:
+def live_server(
+    settings: Settings, *, loop: str = "auto", send_pace: SendPace | None = None, header_timeout_seconds: float = 15
+) -> Iterator[LiveServer]:
     """Serve from a thread until the block ends; ``loop`` is the kind of event loop, in uvicorn's words."""
     service = Service(settings)
     loops: list[asyncio.AbstractEventLoop] = []
@@ -48,7 +50,7 @@ def live_server(settings: Settings, *, loop: str = "auto", send_pace: SendPace |
     config = uvicorn.Config(
         create_app(service.parts, life),
         port=0,
-        http=limited_protocol(15, service.parts.metrics.met, send_pace=send_pace),
+        http=limited_protocol(header_timeout_seconds, service.parts.metrics.met, send_pace=send_pace),
         ws="none",
         lifespan="on",
         loop=loop,  # type: ignore[arg-type]
