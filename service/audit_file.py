@@ -23,9 +23,11 @@ BATCH = 500
 _TAIL_BYTES = 64 * 1024
 """Much more than the longest line, so that the last whole one is in it."""
 
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
 
 class AuditFile:
-    """Copies new events to the end of a file, which it makes with mode 0600. For one thread at a time."""
+    """Copies new events to the end of a file, which it makes with mode 0600; no link is followed. For one thread."""
 
     def __init__(self, path: Path, database: Database) -> None:
         """Into a file that is new go the events from here on."""
@@ -67,13 +69,13 @@ class AuditFile:
         if self._file is not None and not _is_at(self._file, self._path):
             self.close()
         if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(self._path, _FLAGS, 0o600)
         return self._file
 
 
 def _is_at(file: int, path: Path) -> bool:
     try:
-        there = path.stat()
+        there = path.lstat()
     except FileNotFoundError:
         return False
     return os.path.samestat(there, os.fstat(file))

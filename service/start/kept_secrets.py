@@ -1,9 +1,14 @@
-"""Secrets that are made at the first start and kept in the data folder, readable by their owner only."""
+"""Secrets that are made at the first start and kept in the data folder, readable by their owner only.
+
+What is there is believed only if nobody else can have put it there or read it: a folder may be open to a group.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from service.settings import MIN_TOKEN_LETTERS, Settings
@@ -51,9 +56,13 @@ def manage_secret(settings: Settings) -> bytes:
 
 
 def _kept(path: Path) -> str:
-    """Return what is in the file, made if there is nothing in it: by then nothing was derived from it."""
+    """Return what is in the file, made if there is nothing in it: by then nothing was derived from it.
+
+    Raises:
+        CannotStart: it is a link, or others may know or have chosen what is in it.
+    """
     try:
-        if text := path.read_text("ascii", "replace").strip():
+        if text := _read(path):
             return text
     except FileNotFoundError:
         pass
@@ -66,3 +75,27 @@ def _kept(path: Path) -> str:
         os.fsync(file.fileno())
     part.rename(path)
     return _kept(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        # A pipe would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise CannotStart(f"{path} is a link; put the file itself there, readable by its owner only") from error
+    with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
+        text = file.read().strip()
+        if text:
+            _check_is_private(path, os.fstat(file.fileno()))
+        return text
+
+
+def _check_is_private(path: Path, status: os.stat_result) -> None:
+    if status.st_uid not in (0, os.geteuid()):
+        raise CannotStart(
+            f"{path} belongs to user {status.st_uid}, and this is user {os.geteuid()}: remove it, and a new one is made"
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise CannotStart(f"{path} is open to other users of this machine: chmod 600, if none of them may have read it")

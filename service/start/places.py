@@ -80,8 +80,8 @@ def check_places(settings: Settings) -> None:
     for name in ("locks", "service.lock", "admin-token", "manage-secret"):
         is_secret = name in ("admin-token", "manage-secret")
         _check(_Place(folder / name, f"{name} in the data folder,", name == "locks", is_written=not is_secret))
-    _check(_Place(files_folder(settings), "the folder of the stored files,", is_folder=True))
-    _check(_Place(database.parent, "the database's folder", is_folder=True))
+    _check(_Place(files_folder(settings), "the folder of the stored files,", is_folder=True, is_own=True))
+    _check(_Place(database.parent, "the database's folder", is_folder=True, is_own=True))
     for suffix in ("", "-wal", "-shm"):
         _check(_Place(database.with_name(database.name + suffix), "the database"))
     _check_is_database(database)

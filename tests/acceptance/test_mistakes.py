@@ -19,6 +19,11 @@ WRITERS = ("serve", "work", "migrate", "sweep")
 ALL = (*WRITERS, "audit", "scrub")
 
 
+def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
 def database_that_is_garbage(data: Path) -> None:
     (data / "vacpack.db").write_bytes(b"this is no database\n" * 400)
 
@@ -78,11 +83,20 @@ def token_that_leads_nowhere(data: Path) -> None:
 
 
 def token_of_several_words(data: Path) -> None:
-    (data / "admin-token").write_bytes(b"correct horse \xe9\n")
+    write_private(data / "admin-token", b"correct horse \xe9\n")
 
 
 def token_that_is_short(data: Path) -> None:
-    (data / "admin-token").write_text("fifteen-letters")
+    write_private(data / "admin-token", b"fifteen-letters")
+
+
+def token_that_is_a_link(data: Path) -> None:
+    write_private(data / "mine", b"a-token-of-24-letters-it")
+    (data / "admin-token").symlink_to("mine")
+
+
+def token_that_others_read(data: Path) -> None:
+    write_private(data / "admin-token", b"a-token-of-24-letters-it", 0o640)
 
 
 def secret_that_is_a_folder(data: Path) -> None:
@@ -90,11 +104,15 @@ def secret_that_is_a_folder(data: Path) -> None:
 
 
 def secret_that_is_garbage(data: Path) -> None:
-    (data / "manage-secret").write_bytes(b"\xff\x00not hexadecimal\n")
+    write_private(data / "manage-secret", b"\xff\x00not hexadecimal\n")
 
 
 def secret_that_is_too_long(data: Path) -> None:
-    (data / "manage-secret").write_text("ab" * 65 + "\n")
+    write_private(data / "manage-secret", b"ab" * 65 + b"\n")
+
+
+def secret_that_others_read(data: Path) -> None:
+    write_private(data / "manage-secret", b"ab" * 24, 0o604)
 
 
 def lock_that_is_a_folder(data: Path) -> None:
@@ -118,6 +136,9 @@ MISTAKES: dict[Callable[[Path], None], tuple[tuple[str, ...], str]] = {
     token_that_leads_nowhere: (WRITERS, "{data}/admin-token is a link that leads nowhere"),
     token_of_several_words: (("serve",), "{data}/admin-token holds no token"),
     token_that_is_short: (("serve",), "{data}/admin-token holds no token: one word of 16 printable letters or more"),
+    token_that_is_a_link: (("serve",), "{data}/admin-token is a link; put the file itself there"),
+    token_that_others_read: (("serve",), "{data}/admin-token is open to other users of this machine: chmod 600"),
+    secret_that_others_read: (("serve",), "{data}/manage-secret is open to other users of this machine: chmod 600"),
     secret_that_is_a_folder: (WRITERS, "manage-secret in the data folder, {data}/manage-secret is a folder, not a"),
     secret_that_is_garbage: (("serve",), "{data}/manage-secret is not what was made here"),
     secret_that_is_too_long: (("serve",), "{data}/manage-secret is not what was made here"),
@@ -228,7 +249,7 @@ def test_secrets_that_are_empty_are_made(tmp_path: Path) -> None:
 
 def test_a_token_of_one_s_own_needs_no_line_end(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
-    (tmp_path / "data" / "admin-token").write_text("my-own-token-of-32")
+    write_private(tmp_path / "data" / "admin-token", b"my-own-token-of-32")
 
     [outcome] = run_all([Run(["serve", "--port", "0"], str(tmp_path))])
 
@@ -258,6 +279,7 @@ OTHERS = [
     (0o700, NOBODY, "service.lock", 0o600, "serve", "{data}/service.lock cannot be read: Permission denied"),
     (0o700, NOBODY, "files/", 0o700, "sweep", "{data}/files cannot be read: Permission denied"),
     (0o700, NOBODY, "files/", 0o777, "serve", "{data}/files can be written by every user of this machine"),
+    (0o700, NOBODY, "files/", 0o770, "serve", "the folder of the stored files, {data}/files belongs to user 0, and"),
     (0o700, NOBODY, "locks/", 0o755, "work", "{data}/locks cannot be written: Permission denied"),
 ]
 
@@ -278,6 +300,7 @@ def test_what_belongs_to_another_user_or_to_all_is_one_line(reachable: Path) -> 
             thing.write_text("")
         if name:
             thing.chmod(name_mode)
+            os.chown(thing, 0, NOBODY)
         runs.append(Run(arguments(command), str(folder), user=NOBODY))
         fragments.append(fragment.format(data=folder / "data", nobody=NOBODY))
 

@@ -53,6 +53,24 @@ def room_for(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def test_a_link_is_not_followed(log: AuditFile, path: Path, database: Database) -> None:
+    elsewhere = path.with_name("elsewhere")
+    path.symlink_to(elsewhere)
+    add(database)
+    with pytest.raises(OSError, match="symbolic links"):
+        log.copy()
+    assert not elsewhere.exists()
+
+    path.unlink()
+    log.copy()
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    add(database)
+    with pytest.raises(OSError, match="symbolic links"):
+        log.copy()
+    assert ids(elsewhere) == [1]
+
+
 def test_each_event_is_copied_once_in_order(log: AuditFile, path: Path, database: Database) -> None:
     for count in (1, 2, 0, 2 * BATCH + 1):
         add(database, count)
