@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
-from tests.acceptance.hostile.attacker import hostile_head, hostile_send, statuses, together
+from tests.acceptance.hostile.attacker import hostile_ask, hostile_head, hostile_send, statuses, together
 from tests.acceptance.hostile.victim import beside_victim
-from tests.acceptance.raw_socket import END, FORM, part
+from tests.acceptance.raw_socket import END, FORM, connected, part, read_answer
 from tests.acceptance.service_process import ServiceProcess
+from tests.acceptance.test_memory import MIB
+from tests.service.payloads import text
 
 MARKS = "a" + "\u0315\u0300" * 1500
 PARTS, FORMS, HEADS = 50, 10, 60
@@ -24,6 +28,10 @@ WORST_FIELDS = {
     "digests": "Repr-Digest: " + "sha-256=:AAAA:," * 520,
     "cookies": "Cookie: " + "vacpack_manage=a;" * 470,
 }
+
+
+HELD, JUNK = 40, 7
+"""Requests, and lines of tags in each before the one that counts."""
 
 
 def form_of_marks() -> bytes:
@@ -65,3 +73,17 @@ def test_targets_of_combining_marks_hold_up_nobody(service: ServiceProcess, mark
         answers = together(lambda _: hostile_send(service, request), HEADS)
 
     assert statuses(answers) == {(202, "")}
+
+
+def test_held_requests_with_thousands_of_tags_hold_up_nobody(service: ServiceProcess) -> None:
+    key = {"Authorization": f"Bearer {service.admin_token()}"}
+    job = hostile_ask(service, "/uploads/f?format=xz&level=small", "PUT", text(24 * MIB)).json
+    tags = [f"If-None-Match: {WORST_FIELDS['tags'].partition(': ')[2]}"] * JUNK
+
+    with beside_victim(service) as victim, ExitStack() as stack:
+        held = [stack.enter_context(connected(service)) for _ in range(HELD)]
+        for connection in held:
+            connection.sendall(hostile_head(f"GET /jobs/{job['id']}?wait=20", *tags))
+        victim.goes_on()
+        assert hostile_ask(service, f"/jobs/{job['id']}", "DELETE", **key).status == 204
+        assert {read_answer(connection).status for connection in held} <= {200, 404}

@@ -103,6 +103,31 @@ def is_let_in(service: ServiceProcess) -> bool:
         return read_answer(connection).status == 200
 
 
+UNDER_WAY = "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running') AND caller = ?"
+
+
+def test_retries_are_no_way_past_the_queue(start_service: StartService) -> None:
+    service = start_service(max_queued_jobs=20, max_queued_jobs_per_address=5, worker_jobs=WORKER_JOBS)
+    slow = text(4 * MIB)
+    jobs = []
+    for _ in range(12):
+        jobs.append(hostile_ask(service, "/uploads/f?format=xz&level=small", "PUT", slow).json)
+        assert changed(service, jobs[-1], "cancel") in (200, 202)
+        until(lambda: not service.rows(UNDER_WAY, ATTACKER)[0][0], what="the end of the cancelled job")
+
+    with beside_victim(service) as victim:
+        answers = together(lambda number: changed(service, jobs[number], "retry"), len(jobs))
+        assert service.rows(UNDER_WAY, ATTACKER)[0][0] <= 5
+        victim.goes_on()
+
+    assert set(answers) == {202, 429}
+
+
+def changed(service: ServiceProcess, job: dict[str, str], what: str) -> int:
+    key = {"Authorization": f"Bearer {job['manage_key']}"}
+    return hostile_ask(service, f"/jobs/{job['id']}/{what}", "POST", **key).status
+
+
 def test_held_requests_and_streams_of_one_address_leave_others_theirs(start_service: StartService) -> None:
     service = start_service(
         max_waiting_requests_per_address=4, max_event_streams_per_address=5, worker_jobs=WORKER_JOBS
