@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -105,8 +106,12 @@ class FormReceiver:
         parser = FormParser(self._head.content_type, max_parts=max_parts(self._max_files))
         try:
             async for chunk in body.chunks():
-                for piece in parser.feed(chunk):
-                    await self._handle(piece)
+                for piece in parser.pieces_of(chunk):
+                    for found in parser.feed(piece):
+                        await self._handle(found)
+                    if piece is not chunk:
+                        # What is small comes in thousands: others have their turn in between.
+                        await asyncio.sleep(0)
             parser.close()
         except BaseException:
             if self._incoming is not None:

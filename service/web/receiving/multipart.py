@@ -5,7 +5,7 @@ The parser reports neither a body that ends before its closing boundary nor what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,12 @@ from service.web.receiving.header_rules import gathered
 MAX_HEADER_BYTES = 8 * 1024
 """Of all headers of one part: a path of 900 Chinese characters, percent-encoded, fits."""
 _LIMIT = "max_part_header_bytes"
+MAX_HEADERS = 10
+"""Of one part: five are the most that any known client sends, and each costs three callbacks."""
+HEADER_BYTES_A_PART, HEADERS_A_PART = 1024, 4
+"""On the average of as many parts as a form may have, whatever a single one has."""
+PIECE_BYTES = 2 * 1024
+"""Parsed at a time where parts are small: at most 1,300 callbacks, some 2 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,8 @@ class FormParser:
 
     def __init__(self, content_type: str, *, max_parts: int) -> None:
         boundary = boundary_of(content_type)
-        self._close_line = b"\r\n--" + boundary + b"--"
+        self._line = b"\r\n--" + boundary
+        self._close_line = self._line + b"--"
         self._opening = Opening(boundary)
         self._closing = Closing(boundary)
         self._pieces: list[FormPiece] = []
@@ -71,6 +78,8 @@ class FormParser:
         self._parts_left = self._max_parts = max_parts
         self._headers: list[tuple[str, str]] = []
         self._header_bytes = 0
+        self._headers_left = MAX_HEADERS + HEADERS_A_PART * max_parts
+        self._header_bytes_left = MAX_HEADER_BYTES + HEADER_BYTES_A_PART * max_parts
         self._disposition = b""
         self._has_ended = False
         try:
@@ -86,11 +95,23 @@ class FormParser:
                     "on_headers_finished": self._on_headers_finished,
                     "on_end": self._on_end,
                 },
-                max_header_count=32,
+                max_header_count=MAX_HEADERS + 1,
                 max_header_size=MAX_HEADER_BYTES,
             )
         except FormParserError as error:
             raise ServiceError(BAD_MULTIPART, "The boundary is not a valid one.") from error
+
+    def pieces_of(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield a chunk in pieces to ``feed``, after each of which others may have their turn.
+
+        Each is short, or reaches into two parts at most: what is large is the content of one part, which is one piece.
+        """
+        at = 0
+        while at < len(chunk):
+            next_line = chunk.find(self._line, at)
+            end = max(at + PIECE_BYTES, next_line if next_line >= 0 else len(chunk))
+            yield chunk[at:end]
+            at = end
 
     def feed(self, chunk: bytes) -> list[FormPiece]:
         """Return what ``chunk`` brings. Its pieces of content are views into it: they keep it alive.
@@ -192,15 +213,24 @@ class FormParser:
     def _on_header_end(self) -> None:
         if b"\n" in self._header_value:
             raise ServiceError(BAD_MULTIPART, LF_ALONE)
-        self._header_bytes += len(self._header_name) + len(self._header_value)
-        if self._header_bytes > MAX_HEADER_BYTES:
-            detail = f"At most {MAX_HEADER_BYTES // 1024} KiB of headers of a part are taken."
-            raise ServiceError(BAD_MULTIPART, detail, limit=_LIMIT)
+        self._count_header(len(self._header_name) + len(self._header_value))
         name = self._header_name.decode("latin-1").lower()
         if name == "content-disposition":
             self._disposition = self._header_value
         self._headers.append((name, self._header_value.decode("latin-1").strip(" \t")))
         self._header_name = self._header_value = b""
+
+    def _count_header(self, size_bytes: int) -> None:
+        """Count a header, to its part and to the form: what is done with each may take its time."""
+        self._header_bytes += size_bytes
+        self._header_bytes_left -= size_bytes
+        self._headers_left -= 1
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise _too_many(f"At most {MAX_HEADER_BYTES // 1024} KiB of headers of a part are taken.")
+        if len(self._headers) >= MAX_HEADERS:
+            raise _too_many(f"At most {MAX_HEADERS} headers of a part are taken.")
+        if self._header_bytes_left < 0 or self._headers_left < 0:
+            raise _too_many("The headers of all parts are more than such a form may have.")
 
     def _on_headers_finished(self) -> None:
         if self._disposition.count(b";") > MAX_SEMICOLONS:
@@ -235,3 +265,7 @@ def boundary_of(content_type: str) -> bytes:
     if boundary := parameters.get(b"boundary"):
         return boundary
     raise ServiceError(BAD_MULTIPART, "The Content-Type names no boundary.")
+
+
+def _too_many(detail: str) -> ServiceError:
+    return ServiceError(BAD_MULTIPART, detail, limit=_LIMIT)
