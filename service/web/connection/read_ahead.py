@@ -17,8 +17,9 @@ MAX_CALLS_AT_ONCE = 500
 
 _END_OF_HEAD = b"\r\n\r\n"
 """Also of a body in chunks: the parser takes no line that ends otherwise."""
-_MAX_PIECE_BYTES = 64 * 1024
-"""Of a head or of chunks, which cannot be told apart by their beginning: a piece may bring 11,000 chunks of a byte."""
+MAX_PIECE_BYTES = 8 * 1024
+"""Of a head or of chunks, which cannot be told apart by their beginning: a piece may bring 1,365 chunks of a byte. With
+half of it a large upload in chunks costs a third more; one size that grew with large chunks would meet small ones."""
 _MAX_TAIL = 256
 
 
@@ -67,7 +68,7 @@ class Intake:
         began = (self._before + self._data[at : at + 3]).find(_END_OF_HEAD) if self._before and at < 3 else -1
         if began >= 0:
             return at + began + len(_END_OF_HEAD) - len(self._before)
-        longest = min(at + _MAX_PIECE_BYTES, len(self._data))
+        longest = min(at + MAX_PIECE_BYTES, len(self._data))
         found = self._data.find(_END_OF_HEAD, at, longest)
         return longest if found < 0 else found + len(_END_OF_HEAD)
 

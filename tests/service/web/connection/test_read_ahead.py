@@ -22,6 +22,8 @@ LIVEZ = head("GET /livez")
 BLANK = b"\r\n\r\n"
 """As heads end."""
 MANY = 1_500
+MOST_CALLS = 2_000
+"""For pieces of a body between two turns: those that may be before the last piece, and chunks of a byte in that."""
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -85,9 +87,8 @@ def test_requests_sent_ahead_are_answered_in_their_order(live: LiveServer, piece
         assert {answer.json["source"]["size_bytes"] for answer in answers[1:]} == {4}
 
 
-def test_a_body_in_chunks_of_one_byte_arrives_whole_and_in_turns(
-    live: LiveServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def counted_turns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that will hold how many pieces of a body each turn of a connection brings."""
     turns: list[int] = []
     feed = http_protocol.LimitedProtocol._feed
 
@@ -96,6 +97,13 @@ def test_a_body_in_chunks_of_one_byte_arrives_whole_and_in_turns(
         turns.append(protocol._calls)
 
     monkeypatch.setattr(http_protocol.LimitedProtocol, "_feed", counted)
+    return turns
+
+
+def test_a_body_in_chunks_of_one_byte_arrives_whole_and_in_turns(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = counted_turns(monkeypatch)
     content = bytes(range(256)) * 1000
     with closing(connected(live)) as connection:
         connection.sendall(head("PUT /f.bin", CHUNKED, "Want-Repr-Digest: sha-256=1"))
@@ -104,8 +112,22 @@ def test_a_body_in_chunks_of_one_byte_arrives_whole_and_in_turns(
 
     assert (answer.status, answer.json["source"]["size_bytes"]) == (202, len(content))
     assert sum(turns) >= len(content)
-    # 64 KiB of a head's or of chunks' bytes at a time, each chunk six of them.
-    assert max(turns) <= http_protocol.MAX_CALLS_AT_ONCE + 64 * 1024 // 6 + 1
+    assert max(turns) <= MOST_CALLS
+
+
+def test_chunks_of_one_byte_behind_large_ones_arrive_in_turns_too(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = counted_turns(monkeypatch)
+    body = (chunk(bytes(200_000)) + chunk(b"x") * 20_000) * 3 + chunk(b"")
+    with closing(connected(live)) as connection:
+        connection.sendall(head("PUT /f.bin", CHUNKED))
+        connection.sendall(body)
+        answer = read_answer(connection)
+
+    assert (answer.status, answer.json["source"]["size_bytes"]) == (202, 3 * 220_000)
+    assert sum(turns) >= 60_000
+    assert max(turns) <= MOST_CALLS
 
 
 def test_pieces_are_few_and_their_bytes_in_order() -> None:
