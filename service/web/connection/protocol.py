@@ -25,11 +25,13 @@ from service.web.connection.read_ahead import MAX_CALLS_AT_ONCE, MAX_WAITING_REQ
 from service.web.connection.request_head import (
     check_trailer,
     expects_continue,
+    length_of,
     refusal_of,
     refusal_of_field,
     refusal_of_line,
     refusal_of_target,
     settled_target,
+    too_large,
 )
 from service.web.connection.slow_readers import Sending, SendPace
 from service.web.following.event_stream import TRANSPORT
@@ -48,6 +50,8 @@ class LimitedProtocol(HttpToolsProtocol):
     """Answers whole requests in their order; refuses broken ones, and heads that are too large or come too late."""
 
     header_timeout_seconds = 15.0
+    rest_timeout_seconds = 5.0
+    """For the rest of a body whose request has been answered: nobody reads it, so that no pace is asked of it."""
     counted: Connections | None = None
     send_pace = SendPace()
     on_limit: Callable[[str], None] = staticmethod(lambda name: None)
@@ -124,7 +128,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._has_refused or self.transport.is_closing():
             self._intake.clear()
         elif self._is_in_head and self._head_bytes and self._deadline is None:
-            self._set_deadline()
+            self._set_deadline(self.header_timeout_seconds)
         self._pace()
 
     @property
@@ -146,7 +150,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._intake.put_back(size_bytes - offer.args[0])
         counted = self._head_bytes if self._is_in_head else self._bare_bytes
         if counted > MAX_HEAD_BYTES and not self._has_refused:
-            self._refuse(_too_large())
+            self._refuse(too_large())
 
     def _pace(self) -> None:
         """Read on, or not: what was read and waits, waits here, where it is little, and the rest at the client's."""
@@ -164,6 +168,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, and with reading if that had to wait."""
         super().on_response_complete()
+        if not self._is_in_head and self.cycle.response_complete and not self.transport.is_closing():
+            self._set_deadline(self.rest_timeout_seconds)
         if self.flow.is_held:
             self.loop.call_soon(self._feed)
 
@@ -190,7 +196,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if error is not None:
             self._refuse_head(error)
         self._is_in_head, self._bare_bytes, self._trailers = False, 0, 0
-        self._body_left = _length_of(self.headers)
+        self._body_left = length_of(self.headers)
         self._cancel_deadline()
         self.expect_100_continue = expects_continue(version, self.headers)
         scope: Any = self.scope
@@ -201,7 +207,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refusal_of_head(self, version: str) -> ServiceError | None:
         # One that came in a single piece was not seen to grow.
         if self._head_bytes > MAX_HEAD_BYTES:
-            return _too_large()
+            return too_large()
         error = refusal_of_line(self._line) or refusal_of(self.parser.get_method(), version, self.headers)
         if error is None:
             try:
@@ -274,6 +280,9 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         # The next request on this connection; uvicorn's keep-alive timer limits the time until it begins.
         self._is_in_head, self._head_bytes, self._line = True, 0, b""
+        if self._deadline is not None:
+            # That of a body nobody read, which has put an end to the keep-alive timer.
+            self._expect_head()
 
     # What ends a connection.
 
@@ -336,12 +345,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self.cycle.keep_alive = False
 
     def _expect_head(self) -> None:
-        self._cancel_deadline()
         self._is_in_head, self._head_bytes = True, 0
-        self._set_deadline()
+        self._set_deadline(self.header_timeout_seconds)
 
-    def _set_deadline(self) -> None:
-        self._deadline = self.loop.call_later(self.header_timeout_seconds, self._close_late)
+    def _set_deadline(self, seconds: float) -> None:
+        self._cancel_deadline()
+        self._deadline = self.loop.call_later(seconds, self._close_late)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
@@ -355,26 +364,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def _too_large() -> ServiceError:
-    return ServiceError(HEADERS_TOO_LARGE, "At most 64 KiB of headers are taken.")
-
-
 def _tell_gone(cycle: Any) -> None:
     """Have the request behind a cycle learn that its client is gone."""
     if cycle is not None and not cycle.response_complete:
         cycle.disconnected = True
         cycle.message_event.set()
-
-
-def _length_of(headers: list[tuple[bytes, bytes]]) -> int | None:
-    """Return how long the body is that a head announces, None where only its end tells."""
-    length = 0
-    for name, value in headers:
-        if name == b"transfer-encoding":
-            return None
-        if name == b"content-length" and value.strip().isdigit():
-            length = int(value)
-    return length
 
 
 def limited_protocol(

@@ -144,3 +144,19 @@ def check_trailer(name: bytes) -> None:
     if field in FIELDS or rule_of(field) is not None:
         kind = BAD_DIGEST if field in FIELDS else UNSUPPORTED_HEADER
         raise ServiceError(kind, f"{field} after the body is not read; send it as a header before it.", header=field)
+
+
+def length_of(headers: list[tuple[bytes, bytes]]) -> int | None:
+    """Return how long the body is that a head announces, None where only its end tells."""
+    length = 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length" and value.strip().isdigit():
+            length = int(value)
+    return length
+
+
+def too_large() -> ServiceError:
+    """Return the refusal of a head that is too large."""
+    return ServiceError(HEADERS_TOO_LARGE, "At most 64 KiB of headers are taken.")
