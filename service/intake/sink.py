@@ -1,14 +1,15 @@
 """Where every door's bytes go: ``Incoming`` takes one file's chunks and makes them durable. No HTTP, no SQL.
 
 Chunks are kept in a list and written 1 MiB at a time by one hop to a thread, while the next MiB arrives: at most one
-write is under way and one is being gathered. Copying them into one buffer first took twice as long. A small file is
-stored by the group writer, together with its row.
+write is under way and one is being gathered. Copying them into one buffer first took twice as long. What comes slowly,
+or beside very many others, is written sooner. A small file is stored by the group writer, together with its row.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +26,10 @@ T = TypeVar("T")
 GATHER_BYTES = 1024 * 1024
 GATHER_CHUNKS = 1024
 """Also written then: what one ``writev`` takes. A byte that comes alone costs 200 times its size while it waits."""
+GATHER_SECONDS = 2.0
+"""More than ``SMALL_BYTES`` are written then, whatever is missing of a MiB: an upload that trickles holds little."""
+MAX_GATHERED_BYTES = 64 * 1024 * 1024
+"""Of all files that arrive. Beyond it each gathers no more than ``SMALL_BYTES``, so that 200 do not hold 200 MiB."""
 WRITER_THREADS = 16
 SMALL_BYTES = 64 * 1024
 """Up to here a file stays in memory until it is stored together with its row: one hop to a thread, not two."""
@@ -59,8 +64,11 @@ class Received:
 class Sink:
     """Begins files. Owns the threads that write, so that uploads starve nobody and nobody starves them."""
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: FileStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self.clock = clock
+        self.gathered_bytes = 0
+        """In memory, of all files, until they are handed to a thread."""
         self._threads = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="sink")
 
     def begin(self, *, wants_digest: bool, others: Iterable[str] = ()) -> Incoming:
@@ -126,15 +134,34 @@ class Incoming:
         self._is_committed = False
         self._gathered: list[Chunk] = []
         self._gathered_bytes = 0
+        self._gathered_since = 0.0
         self._writing: asyncio.Future[Any] | None = None
 
     def add(self, chunk: Chunk) -> bool:
         """Take a chunk, which must not change any more; return whether ``flush`` is due."""
         size = len(chunk)
+        if not self._gathered:
+            self._gathered_since = self._sink.clock()
         self._gathered.append(chunk)
         self._gathered_bytes += size
+        self._sink.gathered_bytes += size
         self.size_bytes += size
-        return self._gathered_bytes >= GATHER_BYTES or len(self._gathered) >= GATHER_CHUNKS
+        return self._is_due()
+
+    def _is_due(self) -> bool:
+        if self._gathered_bytes >= GATHER_BYTES or len(self._gathered) >= GATHER_CHUNKS:
+            return True
+        if self._gathered_bytes <= SMALL_BYTES:
+            return False
+        is_old = self._sink.clock() - self._gathered_since > GATHER_SECONDS
+        return is_old or self._sink.gathered_bytes > MAX_GATHERED_BYTES
+
+    def _taken(self) -> list[Chunk]:
+        """Return what was gathered, for others to hold."""
+        chunks, self._gathered = self._gathered, []
+        self._sink.gathered_bytes -= self._gathered_bytes
+        self._gathered_bytes = 0
+        return chunks
 
     async def flush(self) -> None:
         """Hand what was gathered to a thread, when the write before is done.
@@ -143,8 +170,7 @@ class Incoming:
             StorageFull, StorageFailed: a write failed; ``abort`` it.
         """
         await self._written()
-        chunks, self._gathered, self._gathered_bytes = self._gathered, [], 0
-        self._writing = self._sink.call(self._write, chunks)
+        self._writing = self._sink.call(self._write, self._taken())
 
     async def finish(self) -> Received:
         """Return the file, durable: fsynced, renamed, its folder fsynced.
@@ -153,7 +179,7 @@ class Incoming:
             StorageFull, StorageFailed: it could not be made so; ``abort`` it.
         """
         await self._written()
-        self._writing = self._sink.call(self._write_and_commit, self._gathered)
+        self._writing = self._sink.call(self._write_and_commit, self._taken())
         await asyncio.wait([self._writing])
         received: Received = self._writing.result()
         self._part = None
@@ -163,8 +189,9 @@ class Incoming:
         """Return a small file as it is in memory, to be stored with its row; None if it is not so small."""
         if self._part is not None or self._writing is not None or self.size_bytes > SMALL_BYTES:
             return None
-        self._look_at(self._gathered)
-        return self._received(new_source_key(), self._gathered)
+        chunks = self._taken()
+        self._look_at(chunks)
+        return self._received(new_source_key(), chunks)
 
     def _look_at(self, chunks: Sequence[Chunk]) -> None:
         hashes: list[Hash] = [self._checksum, *self._others.values(), *([] if self._digest is None else [self._digest])]
@@ -179,6 +206,7 @@ class Incoming:
 
     async def abort(self) -> None:
         """Remove whatever there is of it, durable or not. Never raises; does nothing after ``finish`` returned."""
+        self._taken()
         if self._writing is not None:
             await asyncio.wait([self._writing])
             self._writing.exception()
