@@ -7,6 +7,7 @@ cores with 32 connections an ORM session in the thread pool reached 0.12 of a ba
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ from storage.jobs.job_views import LAST_POSITION
 from storage.jobs.status_reads import StatusReads
 from storage.lifecycle import JobStatus
 
-MAX_SNAPSHOTS = 10_000
-"""Statuses kept: about 3 KiB each."""
+MAX_SNAPSHOTS = 4_000
+"""Statuses kept: about 3 KiB each, those asked for last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class StatusBoard:
         self.data_version = reads.version
         self._public_url = public_url
         self._scans = scans
-        self._snapshots: dict[str, tuple[int, Snapshot]] = {}
+        self._snapshots: OrderedDict[str, tuple[int, Snapshot]] = OrderedDict()
+        """By when they were last asked for, the latest last."""
         self._proven = (-1, 0)
 
     def proven_now(self) -> int:
@@ -62,14 +64,13 @@ class StatusBoard:
     def get(self, job_id: str) -> Snapshot | None:
         """Return the job's status as committed now; None if there is no such job."""
         now = self.data_version()
-        read_at, snapshot = self._snapshots.get(job_id, (now, None))
+        read_at, snapshot = self._snapshots.pop(job_id, (now, None))
         if snapshot is None or (read_at != now and not self._is_current(snapshot)):
             snapshot = self._read(job_id)
         if snapshot is None:
-            self._snapshots.pop(job_id, None)
             return None
         if len(self._snapshots) >= MAX_SNAPSHOTS:
-            self._snapshots.clear()
+            self._snapshots.popitem(last=False)
         self._snapshots[job_id] = (now, snapshot)
         return snapshot
 

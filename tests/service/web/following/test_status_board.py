@@ -176,7 +176,18 @@ def test_memory_is_bounded(board: StatusBoard, database: Database, monkeypatch: 
     ids = [submit(database) for _ in range(7)]
 
     assert [status_of(board, job_id) for job_id in ids] == ["queued"] * 7
-    assert len(board._snapshots) <= 3
+    assert len(board._snapshots) == 3
+
+
+def test_what_was_asked_for_longest_ago_goes_first_and_alone(
+    board: StatusBoard, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_board, "MAX_SNAPSHOTS", 3)
+    first, second, third, fourth = (submit(database) for _ in range(4))
+    for job_id in (first, second, third, first, fourth):
+        board.get(job_id)
+
+    assert list(board._snapshots) == [third, first, fourth]
 
 
 def test_the_board_cannot_write(database: Database) -> None:
