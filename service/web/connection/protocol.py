@@ -136,7 +136,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return not self._has_refused and len(self.pipeline) < MAX_WAITING_REQUESTS
 
     def _feed_piece(self) -> None:
-        is_in_head, calls = self._is_in_head, self._calls
+        is_in_head = self._is_in_head
         piece = self._intake.next_piece(None if is_in_head else self._body_left)
         if is_in_head and b"\n" not in self._line.lstrip():
             self._line += piece
@@ -148,8 +148,6 @@ class LimitedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as offer:
             self._read_again_without_upgrade()
             self._intake.put_back(size_bytes - offer.args[0])
-        if self._body_left is None and not is_in_head:
-            self._intake.learn(self._calls - calls)
         counted = self._head_bytes if self._is_in_head else self._bare_bytes
         if counted > MAX_HEAD_BYTES and not self._has_refused:
             self._refuse(too_large())
@@ -199,6 +197,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse_head(error)
         self._is_in_head, self._bare_bytes, self._trailers = False, 0, 0
         self._body_left = length_of(self.headers)
+        self._intake.begin_body(has_chunks=self._body_left is None)
         self._cancel_deadline()
         self.expect_100_continue = expects_continue(version, self.headers)
         scope: Any = self.scope
