@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, OTHERS
 from benchmarks.plan import FULL, QUICK, Context
 from benchmarks.report import Table, document
 from benchmarks.server import PROJECT
@@ -20,7 +20,9 @@ RESULTS = PROJECT / "benchmarks" / "results"
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round of everything: is all well?")
-    parser.add_argument("--only", action="append", choices=list(CASES), metavar="CASE", help=", ".join(CASES))
+    parser.add_argument(
+        "--only", action="append", choices=[*CASES, *OTHERS], metavar="CASE", help=", ".join([*CASES, *OTHERS])
+    )
     parser.add_argument("--dir", type=Path, help="folder on the disk to measure; default: benchmarks/results")
     parser.add_argument("--report", type=Path, help="write the page there; default: docs/benchmarks.md if all ran")
     return parser.parse_args()
@@ -32,7 +34,7 @@ def _run(context: Context, names: list[str]) -> tuple[list[Table], list[str]]:
     for name in names:
         started = time.monotonic()
         try:
-            tables.append(CASES[name](context))
+            tables.append((CASES | OTHERS)[name](context))
         except Exception:
             # One broken case must not cost the others their minutes; the run fails at its end.
             traceback.print_exc()

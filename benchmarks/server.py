@@ -42,7 +42,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _command(name: str, port: int, folder: Path) -> tuple[list[str], str]:
+def _command(name: str, port: int, folder: Path, tree: Path | None) -> tuple[list[str], str]:
     """Return the command line of a server and the path that is answered once it is ready."""
     if name == "sink":
         return [sys.executable, "-m", "benchmarks.sink", str(port)], "/"
@@ -52,7 +52,8 @@ def _command(name: str, port: int, folder: Path) -> tuple[list[str], str]:
         line += ["--workers", "1", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
         return [sys.executable, *line, "--log-level", "warning"], "/hello"
     script = Path(sys.executable).with_name("vacpack")
-    entry = [str(script)] if script.exists() else [sys.executable, "-m", "service"]
+    is_installed = script.exists() and tree is None
+    entry = [str(script)] if is_installed else [sys.executable, "-m", "service"]
     return [*entry, "serve", "--port", str(port), "--data-dir", str(folder)], "/livez"
 
 
@@ -65,8 +66,10 @@ def _environment(folder: Path, settings: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running(name: str, folder: Path, settings: dict[str, str] | None = None) -> Iterator[Server]:
-    """Run `vacpack`, `peer`, `lean peer` or `sink` with its data in `folder`, which is made.
+def running(
+    name: str, folder: Path, settings: dict[str, str] | None = None, *, tree: Path | None = None
+) -> Iterator[Server]:
+    """Run `vacpack`, `peer`, `lean peer` or `sink` with its data in `folder`, which is made; vacpack as in `tree`.
 
     At exit all its processes end, whatever they were about.
 
@@ -75,10 +78,10 @@ def running(name: str, folder: Path, settings: dict[str, str] | None = None) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command, ready_path = _command(name, port, folder)
+    command, ready_path = _command(name, port, folder, tree)
     # vacpack reads .env of the folder it is started in, which must not change what is measured.
     start_folder = folder if name == "vacpack" else PROJECT
-    environment = _environment(folder, settings or {})
+    environment = _environment(folder, settings or {}) | ({"PYTHONPATH": str(tree)} if tree else {})
     log_path = folder / "server.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(

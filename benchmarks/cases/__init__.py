@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.cases import audit, events, large, parallel, pipeline, poller, scale, small, status, tabs
+from benchmarks.cases import audit, before, events, large, parallel, pipeline, poller, scale, small, status, tabs
 from benchmarks.plan import Context
 from benchmarks.report import Table
 
@@ -18,3 +18,6 @@ CASES: dict[str, Callable[[Context], Table]] = {
     "scale": scale.run,
     "tabs": tabs.run,
 }
+"""Those of a full run."""
+OTHERS: dict[str, Callable[[Context], Table]] = {"before": before.run}
+"""Those that run only when they are named."""
