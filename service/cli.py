@@ -125,7 +125,7 @@ def work(data_dir: DataDir = None) -> None:
     SIGTERM or Ctrl-C finishes what fits the grace, gives the rest back, and exits with 0.
     """
     settings = _settings(data_dir=data_dir)
-    from service.wiring import work as run
+    from service.wiring.tasks import work as run
 
     with _told_plainly(settings):
         run(settings)
@@ -153,7 +153,7 @@ def sweep(
 ) -> None:
     """Do once what workers do every few seconds: rescue, expire, prune, remove what no job owns. Prints what it did."""
     settings = _settings(data_dir=data_dir)
-    from service.wiring import sweep as run
+    from service.wiring.tasks import sweep as run
 
     with _told_plainly(settings):
         for name, count in run(settings, trusts_clock=trust_clock).items():
@@ -172,7 +172,7 @@ def scrub(
     summary. Exits with 0 if all is whole, 3 if not, 1 if it could not be done.
     """
     settings = _settings(data_dir=data_dir)
-    from service.wiring import scrub as run
+    from service.wiring.tasks import scrub as run
 
     def tell(job_id: str, found: str) -> None:
         say(f"{job_id}  {found}")
@@ -200,7 +200,7 @@ def audit(
         raise typer.BadParameter("is no job's id", param_hint="--job")
     settings = _settings(data_dir=data_dir)
     from service.audit import event_json, event_text
-    from service.wiring import audit_events as read
+    from service.wiring.tasks import audit_events as read
 
     render = event_json if as_json else event_text
     with _told_plainly(settings):

@@ -17,7 +17,6 @@ from contextlib import ExitStack, asynccontextmanager
 import structlog
 import uvicorn
 
-from service import wiring
 from service.app import create_app
 from service.machine import logs
 from service.machine.allocator import keep_freed_memory
@@ -29,6 +28,7 @@ from service.web.connection.protocol import limited_protocol
 from service.web.connection.slow_readers import SendPace
 from service.web.parts import Parts
 from service.web.request_id import request_id
+from service.wiring.running import Service
 
 KEEP_ALIVE_SECONDS = 65
 """Longer than the usual 60 s of proxies, so that it is never us who closes a connection they are about to use."""
@@ -86,7 +86,7 @@ def serve(settings: Settings) -> None:
     with served_alone(settings) as data_folder, ExitStack() as bound:
         sockets = [bound.enter_context(each) for each in bind(settings.host, settings.port)]
         prepare(settings)
-        service = wiring.Service(settings, data_folder)
+        service = Service(settings, data_folder)
         service.sweep_at_start()
         app = create_app(service.parts, lambda: _life(service, server.server_state.tasks))
         config = uvicorn.Config(
@@ -143,7 +143,7 @@ def _context() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _life(service: wiring.Service, requests: set[asyncio.Task[None]]) -> AsyncIterator[None]:
+async def _life(service: Service, requests: set[asyncio.Task[None]]) -> AsyncIterator[None]:
     await service.start()
     try:
         yield

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from service import wiring
 from service.cli import app
 from service.settings import PREFIX, Settings
 from service.start import kept_secrets
-from service.start.holdings import own_files
+from service.start.holdings import own_files, prepare
 from service.web.metrics import HttpMetrics
 from service.web.receiving.options import NAMES
+from service.wiring import stores, tasks
 from storage.database import Database
 from storage.files.local_files import LocalFiles
 from storage.ids import Key, new_source_key, random_id
@@ -107,9 +107,9 @@ def test_operations_name_every_command() -> None:
 
 
 def test_operations_name_every_metric(settings: Settings) -> None:
-    wiring.prepare(settings)
-    database = wiring.open_database(settings)
-    text = HttpMetrics(database, wiring.open_store(settings)).render().decode()
+    prepare(settings)
+    database = stores.open_database(settings)
+    text = HttpMetrics(database, stores.open_store(settings)).render().decode()
     database.close()
 
     families = set(re.findall(r"^# TYPE (vacpack_\w+) (?:counter|gauge|histogram)$", text, re.MULTILINE))
@@ -151,33 +151,33 @@ def run_block(heading: str, number: int, **environment: str) -> str:
 
 def test_a_backup_of_a_running_service_is_restored_whole(settings: Settings, tmp_path: Path) -> None:
     backup, restored = str(tmp_path / "backup"), Settings(_env_file=None, data_dir=tmp_path / "restored")
-    wiring.prepare(settings)
+    prepare(settings)
     kept_secrets.admin_token(settings)
     (settings.data_dir / "manage-secret").write_text("00\n")
-    database = wiring.open_database(settings)
+    database = stores.open_database(settings)
     with closing(own_files(settings, database)) as owner:
-        job_id = stored_job(database, wiring.open_store(settings, owner), b"the bytes")
+        job_id = stored_job(database, stores.open_store(settings, owner), b"the bytes")
 
     # The database is still open, and its last commits stand in the write-ahead log only.
     told = run_block("Backup and restore", 0, DATA=str(settings.data_dir), BACKUP=backup)
     database.close()
     run_block("Backup and restore", 1, DATA=str(restored.data_dir), BACKUP=backup)
-    wiring.sweep(restored.model_copy(update={"orphan_grace_seconds": 0.001}))
+    tasks.sweep(restored.model_copy(update={"orphan_grace_seconds": 0.001}))
 
-    reopened = wiring.open_database(restored)
+    reopened = stores.open_database(restored)
     with reopened.read() as connection:
         (source,) = job_sources(connection, job_id)
     reopened.close()
-    with wiring.open_store(restored).open(Key(source["key"])) as file:
+    with stores.open_store(restored).open(Key(source["key"])) as file:
         assert file.read() == b"the bytes"
     assert told == "missing:\n"
 
 
 def test_a_backup_tells_what_it_lacks(settings: Settings, tmp_path: Path) -> None:
-    wiring.prepare(settings)
+    prepare(settings)
     kept_secrets.admin_token(settings)
     (settings.data_dir / "manage-secret").write_text("00\n")
-    database, store = wiring.open_database(settings), wiring.open_store(settings)
+    database, store = stores.open_database(settings), stores.open_store(settings)
     stored_job(database, store, b"the bytes")
     (lost,) = [file.key for file in store.files()]
     store.delete([lost])

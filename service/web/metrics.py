@@ -19,7 +19,7 @@ from storage.jobs.job_views import backlog, overdue_leases
 from storage.jobs.result_damage import damaged_results
 from storage.jobs.work_totals import totals
 from storage.jobs.worker_table import paused
-from storage.lifecycle import MessageKind
+from storage.lifecycle import DeliveryOutcome, MessageKind
 from storage.messages.deliveries import delivery_counts
 from storage.messages.outbox import pending
 from storage.trouble import Trouble
@@ -36,9 +36,6 @@ class UploadOutcome(StrEnum):
 
 LIMITS_OF_JOBS = {"cpu_limit": "max_job_cpu_seconds", "memory_limit": "max_job_memory_bytes"}
 """Limits by the code of the failure of who meets them."""
-
-LIMITED = "limited"
-"""The outcome of a message whose target has had enough."""
 
 
 class HttpMetrics:
@@ -108,7 +105,7 @@ class _LimitCollector(Collector):
         for code, limit in LIMITS_OF_JOBS.items():
             times = sum(row["jobs"] for row in ended if row["error_code"] == code)
             family.add_sample("vacpack_limits_met_total", {"limit": limit}, times)
-        unsent = sum(row["deliveries"] for row in delivered if row["outcome"] == LIMITED)
+        unsent = sum(row["deliveries"] for row in delivered if row["outcome"] == DeliveryOutcome.LIMITED)
         family.add_sample("vacpack_limits_met_total", {"limit": "max_messages_per_target_per_hour"}, unsent)
         yield family
 

@@ -1,4 +1,4 @@
-"""The worker process: ``python -m service.work.child WORKER_ID``, started and watched by ``embedded_worker``.
+"""The worker process from its start to its end: ``wiring.worker`` runs it, ``embedded_worker`` starts and watches it.
 
 Its settings come as one line of JSON on standard input; after that any byte means "there may be work", and end-of-file
 means that the parent is gone: then it ends at once, and whoever starts next takes up what it held. SIGTERM lets it
@@ -44,8 +44,7 @@ from service.work.work_settings import WorkSettings
 from service.work.worker import Worker
 from storage.database import Database
 from storage.errors import StorageError
-from storage.files.file_owner import FileOwner
-from storage.files.local_files import LocalFiles
+from storage.files.file_store import FileStore
 from storage.jobs.job_attempts import ClaimedJob
 
 RELEASE_SECONDS = 2.0
@@ -57,10 +56,13 @@ LAST_DELIVERIES_SECONDS = 1.0
 GAVE_UP = os.EX_SOFTWARE
 """The exit code of a worker whose duties keep failing: 70, for the supervisor's log."""
 
+OpenFiles = Callable[[WorkSettings, Database], FileStore]
+"""Opens the file store that the settings name."""
+
 _log = logging.getLogger(__name__)
 
 
-def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
+def main(open_files: OpenFiles, codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
     """Run the process to its end; ``codecs`` is for tests, which make some that misbehave."""
     prepare_streams()
     # Blocked before any thread starts, so that SIGTERM waits for sigwait. Ctrl-C is for the parent to deal with.
@@ -75,14 +77,14 @@ def main(codecs: Mapping[Format, Codec] = CODECS) -> NoReturn:
     # Chunks of 256 KiB to 1 MiB come and go: keeping their memory saves a fifth of the CPU of the quick formats.
     keep_freed_memory()
     lower_process(settings.worker_niceness)
-    _work(worker_id, settings, codecs)
+    _work(worker_id, settings, open_files, codecs)
     _exit(0)
 
 
-def _work(worker_id: str, settings: WorkSettings, codecs: Mapping[Format, Codec]) -> None:
+def _work(worker_id: str, settings: WorkSettings, open_files: OpenFiles, codecs: Mapping[Format, Codec]) -> None:
     pulse = _pulse(settings)
     database = Database(settings.database_url)
-    store = _owned_files(settings, database)
+    store = _opened(open_files, settings, database)
     pause = Pause(partial(trouble_of_machine, Path(settings.files_dir), database), lambda: store.space().free_bytes)
     processor = _processor(settings, database, Tools(store, codecs, ARCHIVES, _scanner(settings)), pause)
     limit = settings.max_messages_per_target_per_hour
@@ -138,15 +140,13 @@ def _pulse(settings: WorkSettings) -> PulseSender:
     return pulse
 
 
-def _owned_files(settings: WorkSettings, database: Database) -> LocalFiles:
+def _opened(open_files: OpenFiles, settings: WorkSettings, database: Database) -> FileStore:
     """Return the file store, or end: what the parent took hold of may have been pulled away since."""
-    folder = Path(settings.files_dir)
     try:
-        owner = FileOwner(database, folder, may_adopt=False)
+        return open_files(settings, database)
     except (StorageError, DBAPIError) as error:
         _log.warning("this worker cannot begin: %s", getattr(error, "orig", error))
         _exit(1)
-    return LocalFiles(folder, check=owner.check, quarantine_seconds=settings.quarantine_seconds)
 
 
 def _listen(wake: Callable[[], object]) -> None:
@@ -160,7 +160,3 @@ def _exit(code: int) -> NoReturn:
     """End now, whatever other threads are doing: nothing of theirs is needed, and a codec may take seconds."""
     logging.shutdown()
     os._exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,7 +15,7 @@ import service
 from service.work.wake_pipe import WakePipe
 from service.work.work_settings import WorkSettings
 
-COMMAND = (sys.executable, "-P", "-m", "service.work.child")
+COMMAND = (sys.executable, "-P", "-m", "service.wiring.worker")
 """``-P``: a folder named ``service`` where the command was started must not be taken for this package."""
 
 

@@ -57,7 +57,7 @@ def main() -> None:
     """Read runs from standard input, write outcomes to standard output."""
     import service.serve
     import service.start.mistakes
-    import service.wiring
+    import service.wiring.tasks
 
     def served(*_: object, **__: object) -> NoReturn:
         raise AssertionError("it went on to serve or to work")
@@ -66,7 +66,7 @@ def main() -> None:
         raise AssertionError("it waited")
 
     service.serve.Server.run = served  # type: ignore[method-assign]
-    service.wiring.run_standalone = served
+    service.wiring.tasks.run_standalone = served
     time.sleep = waited
     runs = json.load(sys.stdin)
     sys.stdout.write(json.dumps([_outcome(number, run) for number, run in enumerate(runs)]))

@@ -94,7 +94,7 @@ class ServiceProcess:
 
     def _worker_pid(self) -> int | None:
         found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        workers = [int(pid) for pid in found if b"service.work.child" in command_line(int(pid))]
+        workers = [int(pid) for pid in found if b"service.wiring.worker" in command_line(int(pid))]
         return workers[0] if workers else None
 
     def signal(self, number: signal.Signals) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import wiring
 from service.settings import Settings
+from service.start.holdings import prepare
 from tests.fuzz.inputs import parts, raws
 from tests.fuzz.properties import PROPERTIES, headers, hold, methods
 from tests.service.web.in_process import InProcess, in_process
@@ -27,7 +27,7 @@ HOP = frozenset({"content-length", "transfer-encoding", "host", "expect"})
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[InProcess]:
     settings = Settings(_env_file=None, data_dir=tmp_path, min_free_bytes=0, early_refusal_drain_seconds=0.1)
-    wiring.prepare(settings)
+    prepare(settings)
     with in_process(settings) as app:
         yield app
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from service.settings import Settings
 from service.start.holdings import prepare, served_alone
-from service.wiring import Service
+from service.wiring.running import Service
 from service.work.life_lock import LifeLocks
 from service.work.sweep import Sweeper
 from storage.database import Database, sqlite_url

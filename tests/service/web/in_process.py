@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.app import create_app
 from service.settings import Settings
 from service.web.parts import Parts
-from service.wiring import Service
+from service.wiring.running import Service
 from service.work.work_settings import work_settings
 from storage.files.local_files import LocalFiles
 from tests.service.work.bench import Bench

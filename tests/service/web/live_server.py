@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.web.connection.protocol import limited_protocol
 from service.web.connection.slow_readers import SendPace
 from service.web.parts import Parts
-from service.wiring import Service
+from service.wiring.running import Service
 
 SERVER_GRACE_SECONDS = 5
 

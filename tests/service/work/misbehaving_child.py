@@ -16,6 +16,7 @@ from pathlib import Path
 
 from service.codecs.codec import CODECS, Chunk, Format, Level, ZstdCodec
 from service.codecs.terms import Finished, ignore
+from service.wiring.worker import open_files
 from service.work.child import main
 
 POISON = b"POISON"
@@ -61,4 +62,4 @@ def _peek(chunks: Iterable[Chunk]) -> tuple[bytes, Iterator[Chunk]]:
 
 
 if __name__ == "__main__":
-    main(codecs={**CODECS, Format.ZSTD: ObedientCodec()})
+    main(open_files, codecs={**CODECS, Format.ZSTD: ObedientCodec()})
