@@ -151,7 +151,7 @@ def test_a_scanner_that_cannot_be_run_is_told_in_one_line(
 ) -> None:
     plain = script(tmp_path, CLEAN)
     plain.chmod(0o644)
-    settings = {"VACPACK_SCAN_COMMAND": line.replace("{plain}", str(plain))}
+    settings = {"VACPACK_SCAN_COMMAND": line.replace("{plain}", str(plain)), "VACPACK_PORT": "0"}
     arguments = [VACPACK, command, "--data-dir", str(tmp_path / "data")]
 
     ended = subprocess.run(arguments, env=environment(settings), capture_output=True, text=True, cwd=tmp_path)
