@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 from tests.acceptance.service_process import ServiceProcess
 
 pytest_plugins = ["tests.databases"]
+
+# What an example takes is no measure on a machine that does other things meanwhile.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 MOST_PROCESSES = 4
 LONGEST_TEXT = 20_000
