@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import pytest
 from sqlalchemy import Connection, func, select
 
 from storage.database import Database, Now
@@ -181,3 +182,8 @@ def counted(database: Database) -> int:
     """Return how many ended attempts the totals count."""
     with database.read() as connection:
         return connection.execute(select(func.coalesce(func.sum(work_totals.c.jobs), 0))).scalar_one()
+
+
+def about(milliseconds: int) -> Any:
+    """Return what equals this time and those next to it: a statement asks the clock for each of its columns."""
+    return pytest.approx(milliseconds, abs=20)

@@ -19,6 +19,7 @@ from storage.models import attempts
 from tests.storage.job_builder import (
     HOUR,
     WORKER,
+    about,
     act,
     attempts_of,
     change_row,
@@ -79,7 +80,7 @@ def test_claim_hands_out_the_whole_job_under_a_lease(database: Database) -> None
     )
     assert (row["status"], row["version"], row["phase"], row["bytes_done"]) == ("running", 2, "starting", 0)
     assert before <= row["started_at"] <= now(database)
-    assert row["lease_expires_at"] == row["started_at"] + 20_000
+    assert row["lease_expires_at"] == about(row["started_at"] + 20_000)
     assert claim(database) is None
 
 
@@ -168,7 +169,7 @@ def test_finish_records_the_result_and_lets_the_sources_go(database: Database) -
     assert expected.items() <= row.items()
     gone = ("phase", "bytes_per_second", "error_code", "error_detail", "lease_owner", "lease_expires_at")
     assert {row[name] for name in gone} == {None}
-    assert row["expires_at"] == row["finished_at"] + HOUR
+    assert row["expires_at"] == about(row["finished_at"] + HOUR)
     assert [(s["key"], s["sha256"]) for s in everything(database)["sources"]] == [(None, "cd" * 32)]
 
 
@@ -202,7 +203,7 @@ def test_a_cancel_that_came_first_refuses_finish_and_is_confirmed(database: Data
     confirm_cancel(database, job)
     row = row_of(database, job.id)
     assert (row["status"], row["lease_owner"], row["phase"], row["bytes_done"]) == ("cancelled", None, None, 0)
-    assert row["expires_at"] == row["finished_at"] + HOUR
+    assert row["expires_at"] == about(row["finished_at"] + HOUR)
     assert everything(database)["sources"][0]["key"] == job.sources[0].key
 
 
@@ -233,7 +234,7 @@ def test_the_last_attempt_fails_for_good(database: Database) -> None:
     row = everything(database)["jobs"][0]
 
     assert outcomes == [JobStatus.QUEUED, JobStatus.FAILED]
-    assert (row["attempts"], row["epoch"], row["expires_at"]) == (2, 2, row["finished_at"] + HOUR)
+    assert (row["attempts"], row["epoch"], row["expires_at"]) == (2, 2, about(row["finished_at"] + HOUR))
     assert everything(database)["sources"][0]["key"] is not None
 
 
