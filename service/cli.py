@@ -14,9 +14,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import SecretStr, ValidationError
 
-from service.settings import PREFIX, Settings, load_settings, unknown_names
+from service.settings import PREFIX, Settings, load_settings
 from service.start.env_file import BadEnvFile, check_env_file
 from service.start.terminal import complain, prepare_streams, say
+from service.start.unknown_settings import unknown_names
 from storage.audit_table import Action, EventFilter
 from storage.ids import is_job_id
 

@@ -5,14 +5,12 @@ Modules are handed what they need by ``wiring``; nothing else reads the environm
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import Field, PlainValidator, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
@@ -386,17 +384,3 @@ def load_settings(**overrides: Any) -> Settings:
         pydantic.ValidationError: a value is not of its type or out of range.
     """
     return Settings(**{name: value for name, value in overrides.items() if value is not None})
-
-
-def unknown_names(environment: dict[str, str] | None = None) -> list[tuple[str, str | None]]:
-    """Return the ``VACPACK_…`` names that mean nothing, each with the nearest that does.
-
-    A warning only: an orchestrator may inject such names (``VACPACK_SERVICE_HOST``) by itself.
-    """
-    given = dict(os.environ if environment is None else environment)
-    if environment is None:
-        given |= {name: value or "" for name, value in dotenv_values(".env").items()}
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    unknown = sorted({name for name in given if name.upper().startswith(PREFIX)} - set(known))
-    strange = [name for name in unknown if name.upper() not in known]
-    return [(name, next(iter(difflib.get_close_matches(name.upper(), known, 1)), None)) for name in strange]

@@ -155,7 +155,7 @@ def make_targets() -> str:
 
 
 def rooms() -> str:
-    rows = ((f"`{path.relative_to(ROOT)}/`", *told_of(path)) for path in room_folders())
+    rows = ((f"`{path.relative_to(ROOT)}`", *told_of(path)) for path in room_folders())
     return table(("Folder", "What lives here", "What it imports"), rows)
 
 

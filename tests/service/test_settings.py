@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from service.settings import PREFIX, Settings, load_settings, missing_for_email, unknown_names
+from service.settings import PREFIX, Settings, load_settings, missing_for_email
+from service.start.unknown_settings import unknown_names
 
 UNITS = ("_seconds", "_bytes", "_url", "_dir", "_token", "_format", "_level")
 
